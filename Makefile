@@ -1,0 +1,63 @@
+# Needs Python >= 3.11, git and make; everything else goes into .venv, at the versions that
+# requirements.lock names.
+
+PYTHON ?= python3
+EXTRAS ?= dev
+
+comma := ,
+BIN := .venv/bin
+CORE := .venv/.core
+DEV := .venv/.$(subst $(comma),+,$(EXTRAS))
+SLOW := $(if $(filter true,$(CI)),slow or not slow,not slow)
+PEERS := $(if $(findstring peers,$(EXTRAS)),peers or not peers,not peers)
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+# $(call set-up,[extras]): throughtime, editable, with the dependencies that the lock names.
+define set-up
+@start=$$(date +%s) && \
+$(INSTALL) --constraint requirements.lock --editable '.$(1)' && \
+touch $@ && \
+echo "Set up $@ in $$(($$(date +%s) - start)) s."
+endef
+
+.PHONY: help sweep test lint lock clean
+.NOTPARALLEL:
+.DELETE_ON_ERROR:
+
+help: ## say what can be made
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
+
+sweep: $(CORE) ## run the standard sweep; write its table and figures to results/standard
+	$(BIN)/python experiments/sweep.py -m +experiment=standard
+	$(BIN)/python experiments/report.py results/standard
+
+test: lint ## lint, then run the tests; with CI=true the slow ones too
+	$(BIN)/python -m pytest -n 2 -m "($(SLOW)) and ($(PEERS))"
+
+lint: $(DEV) ## check style, formatting, types and the direction of imports
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright
+	$(BIN)/lint-imports
+
+lock: | $(BIN)/python ## resolve requirements.lock anew
+	$(INSTALL) uv
+	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
+	    --extra report --extra data --extra dev --no-annotate --no-emit-index-url \
+	    --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock
+
+clean: ## remove the environment, the caches and what was built; keep the results
+	rm -rf .venv .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist src/*.egg-info
+	find . -type d -name __pycache__ -prune -exec rm -rf {} +
+
+$(CORE): pyproject.toml requirements.lock | $(BIN)/python
+	$(call set-up)
+
+$(DEV): pyproject.toml requirements.lock | $(BIN)/python
+	$(call set-up,[$(EXTRAS)])
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	    echo "throughtime needs Python >= 3.11, which '$(PYTHON)' is not: make PYTHON=..." >&2; \
+	    exit 1; }
+	$(PYTHON) -m venv .venv

@@ -1,0 +1,39 @@
+"""How gradients travel through time in recurrent networks: measured, at any length, without loss.
+
+Names are imported when they are first used, so that a command's ``--help`` does not wait for JAX.
+"""
+
+import importlib
+from importlib.metadata import version
+
+_HOMES = {
+    "adjoints": (
+        "LostLags",
+        "StepwiseLoss",
+        "adjoint_log_norms",
+        "adjoint_states",
+        "lost_lags",
+        "parameter_gradient_by_lag",
+        "plain_adjoints",
+    ),
+    "cells": ("ACTIVATIONS", "CELLS", "CellStep", "as_step", "make_cell"),
+    "diagnostics": ("GradientDiagnostics", "gradient_diagnostics"),
+    "dynamics": ("Step", "rollout"),
+    "initializers": ("INITIALIZERS",),
+    "scaled": ("Scaled", "log_norm"),
+    "tasks": ("TASKS", "Sample", "Task", "make_task"),
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+
+__version__ = version("throughtime")
+__all__ = sorted(_HOME_OF)  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str):
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME_OF})

@@ -1,0 +1,16 @@
+"""Strict JAX, and shapes checked on every call, set before any test imports `throughtime`."""
+
+import hypothesis
+import jax
+import jaxtyping
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_numpy_dtype_promotion", "strict")
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+jaxtyping.install_import_hook("throughtime", "beartype.beartype")
+
+# No test is timed: the first example of a property pays for the compilation.
+hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
