@@ -1,0 +1,84 @@
+"""Next-character prediction on English prose, or on the user's own text file."""
+
+import os
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax.typing import DTypeLike
+from jaxtyping import Array, Int, Key, UInt8
+
+from throughtime.tasks.task import Sample, Task, local_steps, random_window, zero_padding
+
+ALPHABET = "".join(map(chr, range(32, 127))) + "\n"
+OTHER = len(ALPHABET)  # the class of every character outside the alphabet
+CLASSES = len(ALPHABET) + 1
+
+
+def encode(text: str) -> UInt8[np.ndarray, " P"]:
+    """Classes of the characters: places in `ALPHABET`, or `OTHER`."""
+    points = np.frombuffer(text.encode("utf-32-le"), np.uint32)
+    classes = np.where((points >= 32) & (points < 127), points - 32, OTHER)
+    return np.where(points == ord("\n"), ALPHABET.index("\n"), classes).astype(np.uint8)
+
+
+def text_task(max_length: int, dtype: DTypeLike, *, file: str | os.PathLike | None = None) -> Task:
+    """Predict the next character of English prose.
+
+    A sequence is a window of `length` + 1 consecutive characters from a random start: the inputs
+    are one-hot, the target of each real step is the class of the next character. There are 97
+    classes: printable ASCII (95), the newline, and one for every other character, whatever the
+    text. The loss of a step is the softmax cross-entropy in nats, and every real step counts alike.
+
+    Without a file the text is the reference manual inside the interpreter (`pydoc_data.topics`,
+    about half a million characters, topics in alphabetical order). It is installed wherever Python
+    is, but its wording differs between Python versions.
+
+    Args:
+        max_length: T, steps of a padded sequence.
+        dtype: of the floats.
+        file: a UTF-8 text file to read instead.
+
+    Returns:
+        A task with 97 inputs and 97 outputs; its longest sequence is one character shorter than
+        the text.
+
+    Raises:
+        ValueError: the file does not exist, is not UTF-8, or holds fewer than three characters.
+    """
+    classes = jnp.asarray(encode(_manual() if file is None else _read(Path(file))))
+
+    def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
+        window = classes[random_window(key, len(classes), max_length, length)].astype(jnp.int32)
+        steps = local_steps(max_length, length)
+        inputs = jax.nn.one_hot(window[:-1], CLASSES, dtype=dtype)
+        fine = np.promote_types(dtype, np.float32)
+        weights = jnp.full(max_length, 1 / jnp.asarray(length, fine)).astype(dtype)
+        return Sample(*(zero_padding(part, steps) for part in (inputs, window[1:], weights)))
+
+    loss = optax.losses.softmax_cross_entropy_with_integer_labels
+    return Task(sample, loss, CLASSES, CLASSES, longest=len(classes) - 1)
+
+
+def _manual() -> str:
+    """The interpreter's own reference manual."""
+    from pydoc_data.topics import topics
+
+    return "".join(topics[name] for name in sorted(topics))
+
+
+def _read(path: Path) -> str:
+    """The text of a file that holds at least one sequence."""
+    if not path.is_file():
+        raise ValueError(f"the text file {path} does not exist")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the text file {path} is not UTF-8: {error}") from error
+    if len(text) < 3:
+        raise ValueError(
+            f"the text file {path} holds {len(text)} characters; at least 3 are needed"
+        )
+    return text
