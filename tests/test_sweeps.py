@@ -1,0 +1,224 @@
+"""The sweep's numbers: closed forms through the whole path, and the same bits in any company."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import nnx
+
+from throughtime import programs, sweeps
+from throughtime.adjoints import adjoint_log_norms
+from throughtime.cells import ACTIVATIONS, CELLS, as_step, hidden
+from throughtime.initializers import INITIALIZERS
+from throughtime.points import ACTIVATIONS as ACTIVATION_NAMES
+from throughtime.points import ENSEMBLES, InputError, Point
+
+BASE = Point(
+    cell="elman",
+    cell_options=(("activation", "tanh"), ("initializer", "gaussian")),
+    task="noise",
+    task_options=(("in_features", 3),),
+    recurrent_scale=1.2,
+    sequence_length=20,
+    hidden_features=6,
+    num_seeds=2,
+    seed=0,
+    data_seed=0,
+    batch_size=3,
+    dtype="float32",
+    loss_at="last",
+)
+LINEAR = (("activation", "identity"), ("initializer", "orthogonal"))
+
+
+def point(**changes):
+    return dataclasses.replace(BASE, **changes)
+
+
+def run(*points):
+    """Results in the order of the points, whatever groups they fall into."""
+    results = {}
+    for key, members in sweeps.group(points).items():
+        sweeps.check(key, members)
+        results |= {result.point: result for result in sweeps.run_group(key, members)}
+    return [results[p] for p in points]
+
+
+@pytest.mark.parametrize("length", [2, 50, 64, 100])
+@pytest.mark.parametrize("gain", [0.1, 0.9, 1.0, 2.0])
+def test_orthogonal_network_changes_by_its_gain_per_step(gain, length):
+    (result,) = run(point(cell_options=LINEAR, recurrent_scale=gain, sequence_length=length))
+    for row in result.rows:
+        assert row["log10_gradient_ratio"] == pytest.approx(
+            (length - 1) * np.log10(gain), rel=1e-5, abs=1e-5
+        )
+        assert row["rate"] == pytest.approx(np.log(gain), rel=1e-5, abs=1e-6)
+        assert row["status"] == "ok"
+    assert result.curves.shape == (2, length)
+
+
+def test_the_whole_path_equals_the_core_without_padding():
+    (result,) = run(point(cell="lstm", cell_options=(), dtype="float64", batch_size=1))
+    key = programs.program_key(result.point)
+    weights, readout = programs.draw_network(key, jnp.uint32(1), jnp.float64(1.2))
+    batch = programs.batch_source(key)(np.uint32([0]), np.int32([20]))
+    inputs = batch.inputs[0, 0, -20:]
+    step, h0, unravel = as_step(nnx.merge(programs.structure_of(key), weights))
+    loss = lambda states: jnp.sum(hidden(unravel(states[-1])) @ readout)  # noqa: E731
+    logs = jax.jit(lambda: adjoint_log_norms(loss, step, h0, inputs))()
+    assert np.allclose(result.curves[1], logs[::-1], rtol=1e-12, atol=1e-12)
+
+
+def test_the_same_bits_alone_together_and_in_any_order():
+    grid = [
+        point(recurrent_scale=scale, sequence_length=length, num_seeds=1)
+        for scale in (0.3, 0.8, 1.0, 1.5, 3.0)
+        for length in (2, 7, 33, 64)
+    ]
+    together = run(*grid)
+    backwards = run(*reversed(grid))[::-1]
+    alone = [run(p)[0] for p in grid[::3]]
+    for ours, theirs in [
+        *zip(together, backwards, strict=True),
+        *zip(together[::3], alone, strict=True),
+    ]:
+        assert np.array_equal(ours.curves, theirs.curves)
+        for mine, other in zip(ours.rows, theirs.rows, strict=True):
+            assert mine | {"seconds": 0} == other | {"seconds": 0}
+
+
+def test_a_network_is_the_same_with_any_number_of_others():
+    (many,) = run(point(num_seeds=4))
+    (one,) = run(point(num_seeds=1, seed=3))
+    assert one.rows[0]["seed"] == many.rows[3]["seed"] == 3
+    assert np.allclose(one.curves[0], many.curves[3], rtol=1e-5, atol=1e-5)
+    assert not np.allclose(many.curves[2], many.curves[3], rtol=1e-3, atol=1e-3)
+
+
+def test_scales_seeds_and_lengths_share_a_program():
+    key = programs.program_key(BASE)
+    same = [{"recurrent_scale": 3.0}, {"seed": 5}, {"data_seed": 5}, {"sequence_length": 64}]
+    assert all(programs.program_key(point(**change)) == key for change in same)
+    others = [{"sequence_length": 65}, {"hidden_features": 7}, {"dtype": "float64"}]
+    assert all(programs.program_key(point(**change)) != key for change in others)
+    assert [
+        programs.program_key(point(sequence_length=n)).num_steps
+        for n in (2, 64, 65, 128, 129, 1000)
+    ] == [64, 64, 128, 128, 256, 1024]
+
+
+def test_a_forward_pass_that_overflows_is_named_with_its_step():
+    linear = (("activation", "identity"), ("initializer", "identity"))
+    (result,) = run(point(cell_options=linear, recurrent_scale=100.0, sequence_length=60))
+    key = programs.program_key(result.point)
+    inputs = programs.batch_source(key)(np.uint32([0]), np.int32([60])).inputs[0, :, -60:]
+    for row, seed in zip(result.rows, (0, 1), strict=True):
+        weights, _ = programs.draw_network(key, jnp.uint32(seed), jnp.float64(100.0))
+        kernel, h = np.asarray(weights["input_kernel"][...]), np.zeros((3, 6), np.float32)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in range(60):
+                h = np.float32(100) * h + np.asarray(inputs[:, step]) @ kernel
+                if not np.isfinite(h).all():
+                    break
+        assert row["status"] == "nonfinite"
+        assert row["first_bad_step"] == step + 1
+
+
+def test_saturated_flax_units_are_said_to_have_collapsed_and_ours_have_not():
+    saturated = {"cell_options": (), "hidden_features": 1, "recurrent_scale": 15.0}
+    flax, ours = run(
+        point(cell="flax_simple", **saturated),
+        point(cell="elman", **saturated),
+    )
+    assert {row["status"] for row in flax.rows} == {"collapsed"}
+    assert {row["status"] for row in ours.rows} == {"ok"}
+    assert np.isfinite(ours.curves).all()
+    assert ours.curves[:, 1].max() < -10
+
+
+def test_exact_zeros_of_rectifiers_and_of_no_recurrence_are_true():
+    dead, cut = run(
+        point(cell_options=(("activation", "relu"),), hidden_features=1, sequence_length=60),
+        point(recurrent_scale=0.0),
+    )
+    assert {row["status"] for row in dead.rows + cut.rows} == {"ok"}
+    assert all(row["log10_gradient_ratio"] == -np.inf for row in cut.rows)
+    assert all(row["verdict"] == "vanishing" for row in cut.rows)
+    assert all(row["horizon"] == 0 for row in cut.rows)
+    assert all(row["first_zero_lag"] == 1 for row in cut.rows)
+
+
+def test_plain_floats_lose_the_gradient_where_powers_of_the_weight_leave_the_range():
+    half, double = run(
+        point(cell_options=LINEAR, recurrent_scale=0.5, sequence_length=300),
+        point(cell_options=LINEAR, recurrent_scale=2.0, sequence_length=120),
+    )
+    # ln ‖a_T‖ of these networks is within 3 of 0, and every component must vanish.
+    for row in half.rows:
+        assert row["first_zero_lag"] == pytest.approx(127, abs=5)
+        assert row["first_inf_lag"] is None
+        assert row["log10_gradient_ratio"] == pytest.approx(299 * np.log10(0.5), rel=1e-5)
+    for row in double.rows:
+        assert row["status"] == "ok"
+        assert row["first_zero_lag"] is None
+        assert row["first_inf_lag"] is None
+
+
+@pytest.mark.parametrize("dtype", ["float64", "bfloat16", "float16"])
+def test_other_dtypes_follow_the_same_network(dtype):
+    wide, other = run(point(dtype="float32"), point(dtype=dtype))
+    eps = max(np.finfo(np.float32).eps, float(jnp.finfo(dtype).eps))
+    assert np.allclose(other.curves, wide.curves, rtol=0, atol=100 * eps)
+
+
+def test_the_loss_of_the_task_or_of_the_last_step():
+    last, whole = run(
+        point(task="text", task_options=(), loss_at="last"),
+        point(task="text", task_options=(), loss_at="task"),
+    )
+    key = programs.program_key(whole.point)
+    weights = programs.batch_source(key)(np.uint32([0]), np.int32([20])).weights[0]
+    assert np.allclose(weights[:, -20:], 1 / 20, rtol=1e-6)
+    assert not weights[:, :-20].any()
+    # Every step's loss pulls at the first state too, so that it vanishes less.
+    assert whole.rows[0]["log10_gradient_ratio"] > last.rows[0]["log10_gradient_ratio"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"cell": "elmann"}, "unknown cell 'elmann'"),
+        ({"task": "radr", "task_options": ()}, "radr"),
+        ({"task_options": (("by", "row"),)}, "by"),
+        ({"task": "digits", "task_options": (), "sequence_length": 65}, "at most 64"),
+        ({"hidden_features": 2**20}, "GiB of memory"),
+        ({"cell": "scalar", "cell_options": ()}, "1 hidden feature, not 6"),
+    ],
+)
+def test_groups_that_cannot_run_are_refused_before_compiling(changes, sentence):
+    with pytest.raises(InputError, match=sentence):
+        run(point(**changes))
+
+
+def test_memory_is_estimated_from_above():
+    for cell in ("elman", "gru", "lstm"):
+        key = programs.program_key(point(cell=cell, cell_options=(), hidden_features=64))
+        network = (np.zeros((8, 2), np.uint32), np.ones(8))
+        networks = jax.eval_shape(programs.network_source(key._replace(num_steps=0)), *network)
+        batches = jax.eval_shape(
+            programs.batch_source(key), np.zeros(8, np.uint32), np.ones(8, int)
+        )
+        lengths = jax.ShapeDtypeStruct((8,), jnp.int32)
+        compiled = sweeps._program(key).lower(networks, batches, lengths).compile()
+        used = compiled.memory_analysis()
+        assert sweeps.points_at_once(key) == 8
+        total = used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
+        assert 0.3 * sweeps.memory_needed(key) < total < sweeps.memory_needed(key)
+
+
+def test_names_known_before_jax_is_imported_are_those_that_exist():
+    assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)
+    assert set(ENSEMBLES) == set(INITIALIZERS)
+    assert {"scalar", "elman", "gru", "lstm"} < set(CELLS)
