@@ -1,0 +1,12 @@
+"""Tables -> matplotlib figures, drawn without pyplot and so without a global state.
+
+Every gradient is drawn as its log10 on a linear axis, because 1e-400 is a number here and not a
+float. What is no number is not drawn as one: a curve ends at a marker where the gradient is exactly
+zero, curves that leave the frame are counted, and a point that is not `ok` is hatched.
+"""
+
+from throughtime.figures.by_lag import gradient_by_lag
+from throughtime.figures.heatmap import ratio_heatmap
+from throughtime.figures.panels import save
+
+__all__ = ["gradient_by_lag", "ratio_heatmap", "save"]

@@ -1,0 +1,291 @@
+"""What a gradient curve amounts to: its rate, reach and verdict, and intervals over seeds.
+
+A *curve* is `log_norms[lag]`, the natural log of ||dL/dh_{T-lag}||: index 0 is the last step, index
+T-1 the first. A gradient that is exactly zero has log-norm -inf. NaN (or +inf, which no scaled
+gradient takes) says that the run itself broke, and nothing below turns it into a number.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+from scipy.stats import binom
+
+FACTOR = 1.0
+"""Decades. A change of the gradient within a factor of ten counts as no change."""
+
+EPSILON = 0.01
+"""The share of the last step's gradient below which a lag is out of reach."""
+
+VERDICTS = ("vanishing", "stable", "exploding", "transient", "undefined")
+
+# (end, tail): how the gradient at the last lag compares with lag 0, and how the tail moves.
+_VERDICT = {
+    (-1, -1): "vanishing",
+    (-1, 0): "vanishing",
+    (-1, 1): "transient",
+    (0, -1): "transient",
+    (0, 0): "stable",
+    (0, 1): "transient",
+    (1, -1): "transient",
+    (1, 0): "exploding",
+    (1, 1): "exploding",
+}
+
+
+class Horizon(NamedTuple):
+    """The largest lag still in reach; a lower bound where `is_bound`."""
+
+    lag: int
+    is_bound: bool
+
+
+class Interval(NamedTuple):
+    """A confidence interval; NaN on a side that the sample is too small to bound."""
+
+    low: float
+    high: float
+
+
+class Band(NamedTuple):
+    """An interval of recurrent scale; on an open side it may reach beyond what was measured."""
+
+    low: float
+    high: float
+    open_low: bool
+    open_high: bool
+
+
+def log10_ratio(log_norms: Float[np.ndarray, " T"]) -> float:
+    """How much of the gradient is left at the first step: log10 of ||dL/dh_1|| / ||dL/dh_T||.
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats.
+
+    Returns:
+        Decades; -inf where the gradient is exactly zero at the first step, NaN where a lag is NaN
+        or +inf or where there is no gradient at lag 0.
+
+    Raises:
+        ValueError: for an empty curve.
+    """
+    ratios = _log_ratios(log_norms)
+    return float("nan") if np.isnan(ratios).any() else float(ratios[-1] / np.log(10))
+
+
+def rate(log_norms: Float[np.ndarray, " T"]) -> float:
+    """Growth of the gradient towards the past: the least-squares slope of the tail.
+
+        rate = Σ (k - k̄) y_k / Σ (k - k̄)²     over the last half of the lags, k = ⌈(T-1)/2⌉ … T-1
+
+    The first lags are left out because products of non-normal Jacobians grow before they die: a
+    Jordan block has y_k = ln k + (k-1) ln ρ, whose head says nothing about ln ρ. A bias remains,
+    there (18 - 24 ln 2)/T = 1.36/T, and one slope does not make a curve exponential.
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats; at least two lags (two give their difference).
+
+    Returns:
+        Nats per step; positive where the gradient grows towards the past. -inf where the tail
+        holds a gradient of exactly zero, NaN where any lag is NaN or +inf.
+
+    Raises:
+        ValueError: for fewer than two lags.
+    """
+    if log_norms.size < 2:
+        raise ValueError(f"a rate needs at least 2 lags, got {log_norms.size}")
+    tail = log_norms[_tail_start(log_norms.size) :].astype(np.float64)
+    if not (log_norms < np.inf).all():
+        return float("nan")
+    if np.isneginf(tail).any():
+        return float("-inf")
+    lags = np.arange(tail.size) - (tail.size - 1) / 2
+    return float(lags @ (tail - tail.mean()) / (lags @ lags))
+
+
+def horizon(log_norms: Float[np.ndarray, " T"], epsilon: float = EPSILON) -> Horizon:
+    """The largest lag whose gradient is still at least `epsilon` times the gradient at lag 0.
+
+        lag = max {k : ||dL/dh_{T-k}|| ≥ ε ||dL/dh_T||}
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats.
+        epsilon: the share that counts as reach, in (0, 1].
+
+    Returns:
+        The lag in steps. `is_bound` says that it is a lower bound: the sequence ended first, or
+        undefined lags follow. Where lag 0 itself is zero or undefined the bound is 0.
+
+    Raises:
+        ValueError: for an empty curve or an epsilon outside (0, 1].
+    """
+    if not 0 < epsilon <= 1:
+        raise ValueError(f"epsilon must be above 0 and at most 1, got {epsilon}")
+    ratios = _log_ratios(log_norms)
+    reached = np.flatnonzero(ratios >= np.log(epsilon))
+    lag = int(reached[-1]) if reached.size else 0
+    is_bound = lag == ratios.size - 1 or bool(np.isnan(ratios[lag + 1 :]).any())
+    return Horizon(lag, is_bound)
+
+
+def verdict(log_norms: Float[np.ndarray, " T"]) -> str:
+    """Vanishing, stable, exploding, transient or undefined, from the far end and the tail.
+
+    Two changes, in decades: `end`, the log10 ratio of the last lag to lag 0, and `tail`, the
+    tail's rate times its length. A change within `FACTOR` counts as none. Then
+
+        stable      neither end nor tail changed
+        vanishing   the end fell, and the tail does not climb back
+        exploding   the end grew, and the tail does not fall back
+        transient   end and tail disagree: a longer sequence would be judged otherwise
+        undefined   the ratio does not exist: NaN or +inf at some lag, or no gradient at lag 0
+
+    The sign of a rate alone would decide nothing: on a flat tail it is noise. A gradient of
+    exactly zero counts as vanishing.
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats; at least two lags.
+
+    Returns:
+        One of `VERDICTS`.
+
+    Raises:
+        ValueError: for fewer than two lags.
+    """
+    tail_rate = rate(log_norms)
+    end = log10_ratio(log_norms)
+    if np.isnan(end):
+        return "undefined"
+    tail_length = log_norms.size - 1 - _tail_start(log_norms.size)
+    return _VERDICT[_change(end), _change(tail_rate * tail_length / np.log(10))]
+
+
+def quantile_interval(
+    values: Float[np.ndarray, " n"], probability: float = 0.5, confidence: float = 0.95
+) -> Interval:
+    """The exact distribution-free interval of a quantile, between two order statistics.
+
+        P(X_(l) ≤ q ≤ X_(u)) ≥ confidence,   P(q < X_(l)) = P(Bin(n, p) < l)
+
+    with either tail at most (1 - confidence)/2. It only ranks, so -inf is a value like any other.
+
+    Args:
+        values: the sample; no NaN.
+        probability: which quantile, in (0, 1).
+        confidence: in (0, 1).
+
+    Returns:
+        Two values of the sample; NaN on a side where n is too small (the median at 95%: n < 6).
+
+    Raises:
+        ValueError: for NaN values, or a probability or confidence outside (0, 1).
+
+    References:
+        Conover, Practical Nonparametric Statistics, section 3.2.
+    """
+    for name, number in (("probability", probability), ("confidence", confidence)):
+        if not 0 < number < 1:
+            raise ValueError(f"{name} must lie between 0 and 1, got {number}")
+    if np.isnan(values).any():
+        raise ValueError(f"{int(np.isnan(values).sum())} values are NaN: separate statuses first")
+    ranked = np.concatenate([[np.nan], np.sort(values), [np.nan]])
+    low, high = _interval_ranks(values.size, probability, confidence)
+    return Interval(float(ranked[low]), float(ranked[high]))
+
+
+def survival_bands(
+    scales: Float[np.ndarray, " s"],
+    log10_ratios: Float[np.ndarray, " s"],
+    limit: float = FACTOR,
+) -> list[Band]:
+    """The intervals of recurrent scale over which the gradient stays within 10^±limit.
+
+        {g : |r(g)| ≤ limit},   r linear between neighbouring scales
+
+    A ratio that leaps from -3 to +4 between two scales therefore has its band in between. Nothing
+    interpolates against an infinite ratio: there the band ends at the last finite grid point, an
+    inner bound of the true edge that lies before the next one. At the ends of the grid, and next
+    to an undefined (NaN) ratio, the edge was not seen and the band is open.
+
+    Args:
+        scales: recurrent scales, strictly increasing.
+        log10_ratios: median log10 of ||dL/dh_1|| / ||dL/dh_T|| at each scale, decades.
+        limit: decades, not negative.
+
+    Returns:
+        Disjoint bands in ascending order; none where the gradient survives nowhere.
+
+    Raises:
+        ValueError: where the scales do not increase, or limit is negative.
+    """
+    if not (np.diff(scales) > 0).all():
+        raise ValueError(f"recurrent scales must increase strictly, got {scales.tolist()}")
+    if not limit >= 0:
+        raise ValueError(f"limit must not be negative, got {limit}")
+    unseen = np.isnan(np.concatenate([[np.nan], log10_ratios, [np.nan]]))
+    open_low, open_high = set(scales[unseen[:-2]]), set(scales[unseen[2:]])
+    pieces = _merged(_pieces(scales, log10_ratios, limit))
+    return [Band(low, high, low in open_low, high in open_high) for low, high in pieces]
+
+
+def _tail_start(num_lags: int) -> int:
+    """⌈(T-1)/2⌉, but never fewer than two lags."""
+    return min(num_lags // 2, num_lags - 2)
+
+
+def _change(decades: float) -> int:
+    """-1, 0 or 1: fell, stayed within `FACTOR`, grew."""
+    return int(np.sign(decades)) if abs(decades) > FACTOR else 0
+
+
+def _log_ratios(log_norms: np.ndarray) -> np.ndarray:
+    """Natural log of each gradient relative to lag 0; NaN where the ratio does not exist."""
+    if log_norms.size == 0:
+        raise ValueError("an empty curve has no ratios")
+    norms = log_norms.astype(np.float64)
+    if not np.isfinite(norms[0]):
+        return np.full_like(norms, np.nan)
+    return np.where(np.isposinf(norms), np.nan, norms) - norms[0]
+
+
+@cache
+def _interval_ranks(count: int, probability: float, confidence: float) -> tuple[int, int]:
+    """Ranks (1 … n) of the bounding order statistics; 0 and n + 1 where there is none."""
+    tail = (1 - confidence) / 2
+    below = binom.cdf(np.arange(count), count, probability)
+    above = binom.sf(np.arange(count), count, probability)
+    return int((below <= tail).sum()), count + 1 - int((above <= tail).sum())
+
+
+def _pieces(scales: np.ndarray, ratios: np.ndarray, limit: float) -> list[tuple[float, float]]:
+    """Where |r| ≤ limit: at every grid point by itself, then between every two neighbours."""
+    inside = [(float(s), float(s)) for s in scales[np.abs(ratios) <= limit]]
+    for i in np.flatnonzero(np.isfinite(ratios[:-1]) & np.isfinite(ratios[1:])):
+        inside += _segment(scales[i : i + 2], ratios[i : i + 2], limit)
+    return sorted(inside)
+
+
+def _segment(scales: np.ndarray, ratios: np.ndarray, limit: float) -> list[tuple[float, float]]:
+    """Where |r| ≤ limit on one straight segment: one piece, or none."""
+    order = np.argsort(ratios)
+    lowest, highest = ratios[order]
+    if lowest > limit or highest < -limit:
+        return []
+    if lowest == highest:
+        return [(float(scales[0]), float(scales[1]))]
+    edges = np.interp(np.clip([-limit, limit], lowest, highest), ratios[order], scales[order])
+    return [(float(edges.min()), float(edges.max()))]
+
+
+def _merged(pieces: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """The union of sorted intervals as disjoint ones."""
+    union: list[tuple[float, float]] = []
+    for low, high in pieces:
+        if union and low <= union[-1][1]:
+            start, end = union.pop()
+            low, high = start, max(high, end)
+        union.append((low, high))
+    return union
