@@ -1,0 +1,203 @@
+"""The commands as a user types them: every configuration runs, bad input is one sentence."""
+
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from omegaconf import OmegaConf
+
+from hydra_plugins.throughtime.batched_launcher import compose_jobs
+from throughtime import records, sweeps
+from throughtime.points import read_point
+from throughtime.programs import program_key
+
+ROOT = Path(__file__).parent.parent
+CONF = ROOT / "conf"
+TINY = ["hidden_features=4", "batch_size=2", "num_seeds=2", "sequence_length=8"]
+
+
+def names(group):
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+
+
+def options(command):
+    return [sys.executable, str(ROOT / "experiments" / "sweep.py"), *command]
+
+
+def sweep(folder, *overrides):
+    return subprocess.run(options(overrides), cwd=folder, capture_output=True, text=True)
+
+
+@pytest.fixture
+def hydra():
+    with initialize_config_dir(str(CONF), version_base="1.3"):
+        yield GlobalHydra.instance().config_loader()
+
+
+def measure(*overrides):
+    config = OmegaConf.to_container(compose("sweep", [*TINY, *overrides]), resolve=True)
+    point = read_point(config)
+    key = program_key(point)
+    sweeps.check(key, [point])
+    (result,) = sweeps.run_group(key, [point])
+    return result
+
+
+@pytest.mark.parametrize("cell", names("cell"))
+@pytest.mark.usefixtures("hydra")
+def test_every_cell_configuration_runs(cell):
+    size = ["hidden_features=1"] if cell == "scalar" else []
+    result = measure(f"cell={cell}", *size)
+    assert [row["status"] for row in result.rows] == ["ok", "ok"]
+    assert result.curves.shape == (2, 8)
+    # A curve differs from network to network unless nothing random acts on the gradient.
+    assert np.array_equal(*(result.curves - result.curves[:, :1])) == (cell == "scalar")
+
+
+@pytest.mark.parametrize("task", names("task"))
+@pytest.mark.usefixtures("hydra")
+def test_every_task_configuration_runs(task):
+    result = measure(f"task={task}")
+    assert {row["status"] for row in result.rows} == {"ok"}
+    assert all(row["loss"] != 0 for row in result.rows)
+
+
+@pytest.mark.parametrize("experiment", names("experiment"))
+@pytest.mark.usefixtures("hydra")
+def test_every_experiment_composes_into_points(experiment):
+    config = compose("sweep", [f"+experiment={experiment}"], return_hydra_config=True)
+    assert config.name == experiment
+    for key, values in config.hydra.sweeper.params.items():
+        for value in values.split(","):
+            one = compose("sweep", [f"+experiment={experiment}", f"{key}={value}"])
+            assert read_point(OmegaConf.to_container(one, resolve=True))
+
+
+def test_the_standard_experiment_is_what_it_says(hydra):
+    config = compose("sweep", ["+experiment=standard"], return_hydra_config=True)
+    sizes = {k: len(set(v.split(","))) for k, v in config.hydra.sweeper.params.items()}
+    assert sizes == {"cell": 3, "recurrent_scale": 21, "sequence_length": 7}
+    assert (config.num_seeds, config.task.name) == (16, "radar")
+
+
+def test_fast_composition_equals_hydras_own(hydra):
+    jobs = [
+        [f"{group}={name}", "recurrent_scale=0.7", f"{group}.name={name}", "sequence_length=9"]
+        for group in ("cell", "task")
+        for name in names(group)
+    ]
+    jobs += [["+experiment=standard", "cell=lstm", "cell.forget_bias=1.5"], ["++seed=4"], []]
+    master = compose("sweep", return_hydra_config=True)
+    for ours, overrides in zip(compose_jobs(hydra, master, jobs), jobs, strict=True):
+        full = hydra.load_sweep_config(master, overrides)
+        expected = OmegaConf.to_container(full)
+        del expected["hydra"]
+        assert OmegaConf.to_container(ours) == expected
+
+
+def test_every_way_to_run_gives_the_same_records(tmp_path):
+    grid = ["cell=elman,gru", "recurrent_scale=0.5,2", "sequence_length=3,8", *TINY[:3]]
+    ways = {
+        "batched": ["-m", *grid],
+        "basic": ["-m", *grid, "hydra/launcher=basic", "hydra/sweeper=basic"],
+        "single": ["cell=gru", "recurrent_scale=2", "sequence_length=8", *TINY[:3]],
+    }
+    found = {}
+    for way, overrides in ways.items():
+        done = sweep(tmp_path, *overrides, f"name={way}")
+        assert done.returncode == 0, done.stderr
+        runs = tmp_path / "results" / way / "runs"
+        found[way], missing = records.load_run(runs, records.latest_run(runs))
+        assert missing == 0
+    by_key = {record["key"]: record for record in found["batched"]}
+    assert len(by_key) == len(found["basic"]) == 8
+    for record in found["basic"] + found["single"]:
+        assert np.array_equal(record["curves"], by_key[record["key"]]["curves"])
+
+    again = sweep(tmp_path, *ways["batched"], "name=batched")
+    assert "0 points measured, 8 were already recorded, 0 programs compiled." in again.stderr
+    wider = [*ways["batched"][:1], "sequence_length=8,3,5", *ways["batched"][1:3], *TINY[:3]]
+    wider = sweep(tmp_path, *wider, "name=batched")
+    assert "4 points measured, 8 were already recorded" in wider.stderr
+
+    report = [sys.executable, str(ROOT / "experiments" / "report.py"), "results/batched"]
+    done = subprocess.run(report, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"^elman: .*50 steps", done.stdout, re.MULTILINE)
+    made = {path.name for path in (tmp_path / "results" / "batched").iterdir()}
+    tables = {"table.csv", "table.md", "table.tex"}
+    figures = {
+        f"{stem}.{kind}" for stem in ("gradient_by_lag", "ratio_heatmap") for kind in ("png", "pdf")
+    }
+    assert made == {"runs"} | tables | figures
+
+
+def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
+    overrides = ["-m", "recurrent_scale=" + ",".join(map(str, range(1, 41))), *TINY[:2]]
+    ledger = tmp_path / "results" / "sweep" / "runs" / "records.jsonl"
+    with subprocess.Popen(
+        options(overrides), cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as running:
+        while not (ledger.exists() and ledger.stat().st_size):
+            assert running.poll() is None
+            time.sleep(0.01)
+        running.send_signal(signal.SIGINT)
+        said = running.stderr.read()
+    assert running.returncode == 130
+    kept = int(re.search(r"interrupted: (\d+) of 40 points are kept", said)[1])
+    assert "Traceback" not in said
+    again = sweep(tmp_path, *overrides)
+    assert f"{40 - kept} points measured, {kept} were already recorded" in again.stderr
+
+
+BAD = {
+    "unknown cell": (["cell=gruu"], "unknown cell 'gruu'; did you mean 'gru'?"),
+    "unknown task": (["task=radr"], "unknown task 'radr'; did you mean 'radar'?"),
+    "unknown key": (["scale=2"], "unknown key 'scale'; did you mean 'recurrent_scale'?"),
+    "added key": (["+scale=2"], "unknown key 'scale'; did you mean 'recurrent_scale'?"),
+    "unknown option": (["cell=lstm", "cell.forgetbias=1"], "did you mean 'forget_bias'?"),
+    "negative scale": (["recurrent_scale=-1"], "must be a finite number >= 0, not -1."),
+    "NaN scale": (["recurrent_scale=nan"], "must be a finite number >= 0, not nan."),
+    "length 1": (["sequence_length=1"], "sequence_length must be an integer from 2"),
+    "no seeds": (["num_seeds=0"], "num_seeds must be an integer from 1"),
+    "no -m": (["recurrent_scale=1,2"], "add -m"),
+    "too large": (["hidden_features=1000000"], "GiB of memory"),
+    "too long": (["task=digits", "sequence_length=65"], "at most 64"),
+    "no file": (["task.tracks=none.csv"], "none.csv does not exist"),
+    "no column": (
+        ["task.tracks=columns.csv"],
+        "unknown column 'y'; known: time, x, z.",
+    ),
+    "no number": (["task.tracks=number.csv"], "number.csv, line 3: x is 'far'"),
+    "unsorted": (["task.tracks=unsorted.csv"], "unsorted.csv, line 4: the time 1 does not come"),
+    "too short": (["task.tracks=short.csv", "sequence_length=9"], "at most 3"),
+    "one bad job": (["-m", "recurrent_scale=1,-2"], "job 1: recurrent_scale must be"),
+    "bad device": (["device=abacus"], "unknown device 'abacus'"),
+    "empty sweep": (["-m", "cell=glob(z*)"], "the sweep is empty"),
+}
+FILES = {
+    "columns.csv": "time,x,z\n0,1,2\n1,2,3\n2,3,4\n",
+    "number.csv": "time,x,y\n0,1,2\n1,far,3\n2,3,4\n",
+    "unsorted.csv": "time,x,y\n0,1,2\n2,2,3\n1,3,4\n",
+    "short.csv": "time,x,y\n0,1,2\n1,2,3\n2,3,4\n3,4,5\n",
+}
+
+
+@pytest.mark.parametrize(("overrides", "sentence"), BAD.values(), ids=BAD)
+def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, overrides, sentence):
+    for name, content in FILES.items():
+        (tmp_path / name).write_text(content)
+    done = sweep(tmp_path, *overrides)
+    assert done.returncode == 2, done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+    left = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
+    assert left == []
