@@ -200,6 +200,12 @@ def test_plain_floats_lose_the_gradient_at_the_known_lag(dtype, w, zero, inf):
     assert (int(lost.first_zero), int(lost.first_inf)) == (zero, inf)
 
 
+def test_lost_means_all_zero_or_any_component_not_finite():
+    by_lag = jnp.array([[1.0, 1.0], [0.0, 1.0], [1.0, jnp.inf], [0.0, 0.0], [jnp.nan, 0.0]])
+    assert ad.lost_lags(by_lag[::-1]) == (3, 2)
+    assert ad.lost_lags(by_lag[:2]) == (-1, -1)
+
+
 def test_a_gradient_that_plain_floats_lose_is_still_there():
     system = systems.scalar(0.5, jnp.float32)
     inputs = systems.no_inputs(1100, jnp.float32)

@@ -171,7 +171,6 @@ def _segmented_log_norms(loss, step, h0, inputs, segment) -> Float[Array, " T"]:
         h, xs, index = part
         states = rollout(step, h, xs)
         direct = jax.vmap(jax.grad(loss.term))(states, index)
-        direct = jnp.where(index[:, None] >= 0, direct, 0)
         before, adjoints = pull_back(step, direct, starts(h, states), xs, later)
         return before, log_norm(adjoints)
 

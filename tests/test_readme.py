@@ -1,0 +1,54 @@
+"""The README: its programs print what it says, its commands are commands, its files exist."""
+
+import re
+from pathlib import Path
+
+import jax
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra_plugins.throughtime.batched_launcher import compose_jobs
+from omegaconf import OmegaConf
+
+from throughtime.points import read_point
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def test_the_programs_print_what_is_said_of_them(capsys):
+    names = {}
+    # As a user has it: no float64 unless asked for, and JAX's ordinary promotion of dtypes.
+    with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
+        for block in blocks("python"):
+            exec(block, names)  # noqa: S102
+    log_ratio, zero_lag = capsys.readouterr().out.split()
+    assert f"is e^{float(log_ratio):.0f} of the last".replace("-", "−") in README
+    assert f"That is lag {zero_lag}." in README
+
+
+@pytest.mark.parametrize(
+    "command", [line for block in blocks("bash") for line in block.splitlines() if "sweep.py" in line]
+)
+def test_every_sweep_is_made_of_valid_points(command):
+    words = command.replace("'", "").split()[2:]
+    overrides = [word for word in words if word != "-m"]
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        loader = GlobalHydra.instance().config_loader()
+        parsed = OverridesParser.create(loader).parse_overrides(overrides)
+        (jobs,) = BasicSweeper.split_arguments(parsed, None)
+        assert (len(jobs) > 1) == ("-m" in words)
+        master = compose("sweep", return_hydra_config=True)
+        for config in compose_jobs(loader, master, jobs):
+            assert read_point(OmegaConf.to_container(config, resolve=True))
+
+
+def test_every_picture_exists():
+    for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", README):
+        assert (ROOT / path).stat().st_size > 10_000
