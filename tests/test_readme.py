@@ -9,9 +9,9 @@ from hydra import compose, initialize_config_dir
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra_plugins.throughtime.batched_launcher import compose_jobs
 from omegaconf import OmegaConf
 
+from hydra_plugins.throughtime.batched_launcher import compose_jobs
 from throughtime.points import read_point
 
 ROOT = Path(__file__).parent.parent
@@ -27,15 +27,16 @@ def test_the_programs_print_what_is_said_of_them(capsys):
     # As a user has it: no float64 unless asked for, and JAX's ordinary promotion of dtypes.
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
         for block in blocks("python"):
-            exec(block, names)  # noqa: S102
+            exec(block, names)
     log_ratio, zero_lag = capsys.readouterr().out.split()
     assert f"is e^{float(log_ratio):.0f} of the last".replace("-", "−") in README
     assert f"That is lag {zero_lag}." in README
 
 
-@pytest.mark.parametrize(
-    "command", [line for block in blocks("bash") for line in block.splitlines() if "sweep.py" in line]
-)
+LINES = [line for block in blocks("bash") for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("command", [line for line in LINES if "sweep.py" in line])
 def test_every_sweep_is_made_of_valid_points(command):
     words = command.replace("'", "").split()[2:]
     overrides = [word for word in words if word != "-m"]
