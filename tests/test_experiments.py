@@ -46,7 +46,7 @@ def measure(*overrides):
     point = read_point(config)
     key = program_key(point)
     sweeps.check(key, [point])
-    (result,) = sweeps.run_group(key, [point])
+    ((result,),) = sweeps.run_group(key, [point])
     return result
 
 
@@ -139,8 +139,9 @@ def test_every_way_to_run_gives_the_same_records(tmp_path):
     assert made == {"runs"} | tables | figures
 
 
-def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
-    overrides = ["-m", "recurrent_scale=" + ",".join(map(str, range(1, 41))), *TINY[:2]]
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, number):
+    overrides = ["-m", "recurrent_scale=" + ",".join(map(str, range(1, 301))), *TINY[:2]]
     ledger = tmp_path / "results" / "sweep" / "runs" / "records.jsonl"
     with subprocess.Popen(
         options(overrides), cwd=tmp_path, stderr=subprocess.PIPE, text=True
@@ -148,13 +149,13 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path):
         while not (ledger.exists() and ledger.stat().st_size):
             assert running.poll() is None
             time.sleep(0.01)
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         said = running.stderr.read()
-    assert running.returncode == 130
-    kept = int(re.search(r"interrupted: (\d+) of 40 points are kept", said)[1])
+    assert running.returncode == 128 + number
+    kept = int(re.search(r"interrupted: (\d+) of 300 points are kept", said)[1])
     assert "Traceback" not in said
     again = sweep(tmp_path, *overrides)
-    assert f"{40 - kept} points measured, {kept} were already recorded" in again.stderr
+    assert f"{300 - kept} points measured, {kept} were already recorded" in again.stderr
 
 
 BAD = {

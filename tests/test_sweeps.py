@@ -42,7 +42,8 @@ def run(*points):
     results = {}
     for key, members in sweeps.group(points).items():
         sweeps.check(key, members)
-        results |= {result.point: result for result in sweeps.run_group(key, members)}
+        for batch in sweeps.run_group(key, members):
+            results |= {result.point: result for result in batch}
     return [results[p] for p in points]
 
 

@@ -2,6 +2,8 @@
 
 import contextlib
 import os
+import signal
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,8 +27,8 @@ SECONDS_BETWEEN_LINES = 5.0
 def execute(points: Sequence[Point], folder: Path, run_id: str, device: str = "auto") -> int:
     """Measure points and keep the results; what is already recorded is not run again.
 
-    Every point is checked before the first is compiled. An interrupt loses nothing that was
-    measured: the same call goes on where it stopped.
+    Every point is checked before the first is compiled. A request to stop waits for the running
+    program and keeps what it measured: the same call goes on where it stopped.
 
     Args:
         points: what to measure.
@@ -39,7 +41,7 @@ def execute(points: Sequence[Point], folder: Path, run_id: str, device: str = "a
 
     Raises:
         InputError: if a point, the device or the folder cannot be used; one sentence.
-        KeyboardInterrupt: as it came, after the ledger is closed.
+        SystemExit: if it was asked to stop by SIGINT or SIGTERM, with 128 + the signal's number.
     """
     if device not in DEVICES:
         raise InputError(unknown("device", device, DEVICES))
@@ -64,22 +66,51 @@ def _run_groups(sweeps, groups, ledger: "Ledger", run_id: str) -> int:
     total = sum(map(len, groups.values()))
     todo = sum(map(len, missing.values()))
     done = 0
-    try:
-        with _progress(console, total, total - todo) as advance:
-            for key, members in missing.items():
-                for result in sweeps.run_group(key, members):
-                    ledger.append(result.point.key, result.rows, result.curves, run_id)
-                    done += 1
-                    advance(f"{key.cell}, {key.num_steps} steps")
-    except KeyboardInterrupt:
-        kept = total - todo + done
-        console.print(f"interrupted: {kept} of {total} points are kept; run it again to go on.")
-        raise
+    batches = (
+        (key, results)
+        for key, members in missing.items()
+        for results in sweeps.run_group(key, members)
+    )
+    with _progress(console, total, total - todo) as advance, _stop_requests(console) as stop:
+        for key, results in batches:
+            for result in results:
+                ledger.append(result.point.key, result.rows, result.curves, run_id)
+            done += len(results)
+            advance(len(results), f"{key.cell}, {key.num_steps} steps")
+            if stop:
+                break
     console.print(
         f"{done} points measured, {total - todo} were already recorded, "
         f"{sweeps.num_compiled()} programs compiled."
     )
+    if done < todo:
+        console.print(
+            f"interrupted: {total - todo + done} of {total} points are kept; run it again to go on."
+        )
+        raise SystemExit(128 + stop[0])
     return done
+
+
+@contextlib.contextmanager
+def _stop_requests(console: Console) -> Iterator[list[int]]:
+    """A list that receives the signals which ask to stop; a second one stops at once."""
+    received: list[int] = []
+
+    def ask(number, frame):
+        if received:
+            raise KeyboardInterrupt
+        received.append(number)
+        console.print("stopping after the running program; once more to stop at once.")
+
+    if threading.current_thread() is not threading.main_thread():
+        yield received
+        return
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _import_heavy(device: str):
@@ -91,6 +122,8 @@ def _import_heavy(device: str):
 
     # Every array here has a stated dtype; x64 lets float64 points share a process with float32.
     jax.config.update("jax_enable_x64", True)
+    # float32 means float32: by default matrix products on GPU and TPU round to fewer digits.
+    jax.config.update("jax_default_matmul_precision", "highest")
     try:
         jax.devices()
     except RuntimeError as error:
@@ -114,7 +147,7 @@ def _progress(console: Console, total: int, already: int) -> Iterator:
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("compiling", total=total, completed=already)
-        yield lambda what: progress.update(task, advance=1, description=what)
+        yield lambda count, what: progress.update(task, advance=count, description=what)
 
 
 def _plain_lines(console: Console, total: int, already: int):
@@ -122,9 +155,9 @@ def _plain_lines(console: Console, total: int, already: int):
     began = last = time.monotonic()
     done = 0
 
-    def advance(what: str) -> None:
+    def advance(count: int, what: str) -> None:
         nonlocal last, done
-        done += 1
+        done += count
         now = time.monotonic()
         if now - last > SECONDS_BETWEEN_LINES or already + done == total:
             last = now

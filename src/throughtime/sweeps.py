@@ -141,7 +141,7 @@ def points_at_once(key: ProgramKey) -> int:
     return max(1, NETWORKS_AT_ONCE[jax.default_backend()] // key.num_seeds)
 
 
-def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Result]:
+def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[list[Result]]:
     """Measure points that share a program; the single run, the multirun and SLURM all end here.
 
     Args:
@@ -149,7 +149,7 @@ def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Result]:
         points: points with this `program_key`.
 
     Yields:
-        A `Result` for each point, in order, as soon as its batch is done.
+        The results of a batch of points, in order, as soon as the batch is done.
     """
     size = points_at_once(key)
     for first in range(0, len(points), size):
@@ -157,9 +157,12 @@ def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Result]:
         began = time.perf_counter()
         measured = _measure(key, batch + [batch[-1]] * (size - len(batch)))
         seconds = (time.perf_counter() - began) / len(batch)
-        for index, point in enumerate(batch):
-            one = jax.tree.map(lambda leaf, index=index: leaf[index], measured)
-            yield _result(point, one, seconds, task_of(key).in_features)
+        each = [jax.tree.map(lambda leaf, i=i: leaf[i], measured) for i in range(len(batch))]
+        in_features = task_of(key).in_features
+        yield [
+            _result(point, one, seconds, in_features)
+            for point, one in zip(batch, each, strict=True)
+        ]
 
 
 def num_compiled() -> int:

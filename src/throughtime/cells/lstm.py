@@ -20,7 +20,7 @@ class LSTMCell(GatedCell):
 
     ``recurrent_scale`` is the common gain of W_hi, W_hf, W_hg and W_ho. Along the cell path the
     gradient is multiplied by f, so at forget bias b_f it lasts for about 1 + e^{b_f} steps: two at
-    the default 0 of PyTorch and Flax.
+    0, Flax's default (PyTorch draws small biases around 0).
 
     Args:
         in_features: d.

@@ -85,7 +85,7 @@ def positions(flight: Flight, times: Float[Array, " T"]) -> Float[Array, "T 2"]:
 
     References:
         Li & Jilkov 2003, "Survey of maneuvering target tracking, part I: dynamic models", IEEE
-        Transactions on Aerospace and Electronic Systems 39(4), section V (coordinated turn).
+        Transactions on Aerospace and Electronic Systems 39(4): the coordinated turn.
     """
     half_turn = flight.turn_rate * times / 2
     chord = flight.speed * times * jnp.sinc(half_turn / math.pi)
