@@ -53,3 +53,14 @@ def test_every_sweep_is_made_of_valid_points(command):
 def test_every_picture_exists():
     for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", README):
         assert (ROOT / path).stat().st_size > 10_000
+
+
+def test_the_table_shown_is_the_table_committed():
+    committed = (ROOT / "results" / "standard" / "table.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in committed]
+    shown = [line for line in README.splitlines() if re.match(r"\| \w+ \| [\d.]+ \|", line)]
+    assert len(shown) == 12
+    for line in shown:
+        cell, scale, *numbers = [part.strip() for part in line.strip("|").split("|")]
+        (row,) = [row for row in rows if row[:2] == [cell, scale]]
+        assert numbers == [row[2], row[6], row[8]]
