@@ -60,6 +60,30 @@ def test_orthogonal_network_changes_by_its_gain_per_step(gain, length):
     assert result.curves.shape == (2, length)
 
 
+def mean_field_rate(gain, drive=1.0):
+    """λ = ½ ln χ of a tanh network driven by white noise, N → ∞.
+
+    q = g² ⟨tanh²(√q z)⟩ + s²,  χ = g² ⟨tanh'²(√q z)⟩ (Molgedey, Schuchhardt, Schuster 1992).
+    """
+    z, weights = np.polynomial.hermite_e.hermegauss(99)
+    weights = weights / weights.sum()
+    q = 1.0
+    for _ in range(1000):
+        q = gain**2 * weights @ np.tanh(np.sqrt(q) * z) ** 2 + drive**2
+    return 0.5 * np.log(gain**2 * weights @ (1 - np.tanh(np.sqrt(q) * z) ** 2) ** 2)
+
+
+@pytest.mark.parametrize("gain", [0.5, 1.0, 2.0])
+def test_driven_tanh_network_grows_as_mean_field_theory_says(gain):
+    sizes = {"hidden_features": 128, "num_seeds": 16, "batch_size": 1, "sequence_length": 256}
+    (result,) = run(point(task_options=(("in_features", 64),), recurrent_scale=gain, **sizes))
+    rates = np.array([row["rate"] for row in result.rows])
+    error = rates.std(ddof=1) / 4
+    # Finite networks grow more slowly than infinite ones, by 1/N to 3/N.
+    assert -3 / 128 - 4 * error < rates.mean() - mean_field_rate(gain) < 4 * error
+    assert error < 0.01
+
+
 def test_the_whole_path_equals_the_core_without_padding():
     (result,) = run(point(cell="lstm", cell_options=(), dtype="float64", batch_size=1))
     key = programs.program_key(result.point)
