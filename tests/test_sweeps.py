@@ -84,8 +84,13 @@ def test_driven_tanh_network_grows_as_mean_field_theory_says(gain):
     assert error < 0.01
 
 
-def test_the_whole_path_equals_the_core_without_padding():
-    (result,) = run(point(cell="lstm", cell_options=(), dtype="float64", batch_size=1))
+@pytest.mark.parametrize(
+    ("cell", "options"),
+    # A sigmoid unit leaves zero without any input: padding must hold it where it starts.
+    [("lstm", ()), ("elman", (("activation", "sigmoid"),))],
+)
+def test_the_whole_path_equals_the_core_without_padding(cell, options):
+    (result,) = run(point(cell=cell, cell_options=options, dtype="float64", batch_size=1))
     key = programs.program_key(result.point)
     weights, readout = programs.draw_network(key, jnp.uint32(1), jnp.float64(1.2))
     batch = programs.batch_source(key)(np.uint32([0]), np.int32([20]))
