@@ -71,7 +71,7 @@ def _run_groups(sweeps, groups, ledger: "Ledger", run_id: str) -> int:
         for key, members in missing.items()
         for results in sweeps.run_group(key, members)
     )
-    with _progress(console, total, total - todo) as advance, _stop_requests(console) as stop:
+    with _progress(console, total, total - todo) as advance, _stop_requests() as stop:
         for key, results in batches:
             for result in results:
                 ledger.append(result.point.key, result.rows, result.curves, run_id)
@@ -92,7 +92,7 @@ def _run_groups(sweeps, groups, ledger: "Ledger", run_id: str) -> int:
 
 
 @contextlib.contextmanager
-def _stop_requests(console: Console) -> Iterator[list[int]]:
+def _stop_requests() -> Iterator[list[int]]:
     """A list that receives the signals which ask to stop; a second one stops at once."""
     received: list[int] = []
 
@@ -100,7 +100,8 @@ def _stop_requests(console: Console) -> Iterator[list[int]]:
         if received:
             raise KeyboardInterrupt
         received.append(number)
-        console.print("stopping after the running program; once more to stop at once.")
+        # Not through Python's stderr, which may be in the middle of a write of its own.
+        os.write(2, b"stopping after the running program; once more to stop at once.\n")
 
     if threading.current_thread() is not threading.main_thread():
         yield received
