@@ -1,147 +1,91 @@
-"""The ledger: nothing lost, nothing doubled, nothing mixed."""
+"""Records as tables: what was asked for, and nothing else that lies in the folder."""
 
-import json
-import os
-import subprocess
-import sys
+import math
 
 import numpy as np
 import pytest
+from made_results import CURVES, point, result
 
 from throughtime import records
+from throughtime.ledger import Ledger
 from throughtime.points import InputError
+from throughtime.provenance import provenance
 
-ORIGIN = records.provenance("cpu")
-
-
-def rows(scale, ratio=1.0):
-    return [
-        {
-            "cell": "elman",
-            "recurrent_scale": scale,
-            "sequence_length": 3,
-            "seed": seed,
-            "log10_gradient_ratio": ratio,
-            "first_zero_lag": None,
-            "first_inf_lag": 2,
-            "first_bad_step": None,
-        }
-        for seed in (0, 1)
-    ]
+ORIGIN = provenance("cpu")
 
 
-CURVES = np.array([[0.0, -1e-17, -np.inf], [np.pi, 1e300, 0.1]])
-
-
-def ledger(folder, origin=ORIGIN):
-    return records.Ledger(folder, origin)
-
-
-def fill(folder, *keys):
-    book = ledger(folder)
-    for key in keys:
-        book.append(key, rows(float(len(key))), CURVES, "run")
+def fill(folder, *results, origin=ORIGIN, run_id="run", other_records="refuse"):
+    book = Ledger(folder)
+    book.append(results, origin, run_id)
     book.close()
-    records.note_points(folder / "run", list(keys))
+    keys = [each.point.key for each in results]
+    records.note_run(folder / run_id, keys, origin, other_records)
 
 
 def test_what_is_read_is_what_was_written(tmp_path):
-    fill(tmp_path, "a", "bb")
+    fill(tmp_path, result(1.0), result(2.0))
     found, missing = records.load_run(tmp_path, "run")
     assert missing == 0
-    assert [record["key"] for record in found] == ["a", "bb"]
+    assert [record["key"] for record in found] == [point(1.0).key, point(2.0).key]
     assert np.array_equal(found[0]["curves"], CURVES)
     frame = records.rows_frame(found)
     assert frame["recurrent_scale"].tolist() == [1.0, 1.0, 2.0, 2.0]
+    assert frame["seed"].tolist() == [0, 1, 0, 1]
+    assert frame["log10_gradient_ratio"].tolist() == [1.0, 3.0] * 2
     assert frame["first_zero_lag"].isna().all()
-    assert frame["first_inf_lag"].tolist() == [2] * 4
+    assert frame["first_inf_lag"].fillna(-1).tolist() == [2, -1] * 2
     assert set(frame["source"]) == {ORIGIN["source"]}
+    assert set(frame["matmul_precision"]) == {"highest"}
     curves = records.curves_frame(found)
     one = curves[(curves["recurrent_scale"] == 2.0) & (curves["seed"] == 1)]
     assert one["lag"].tolist() == [0, 1, 2]
     assert one["log_norm"].tolist() == CURVES[1].tolist()
 
 
-def test_a_torn_last_line_costs_only_itself(tmp_path):
-    fill(tmp_path, "a", "b")
-    path = tmp_path / "records.jsonl"
-    whole = path.read_bytes()
-    for cut in (1, 10, len(whole) // 3):
-        path.write_bytes(whole[:-cut])
-        book = ledger(tmp_path)
-        assert book.keys == {"a"}
-        book.append("b", rows(1.0), CURVES, "run")
-        book.close()
-        assert [record["key"] for record in records.read_records(path)] == ["a", "b"]
-
-
-def test_records_of_other_code_are_set_aside_and_kept(tmp_path):
-    fill(tmp_path, "a")
-    book = ledger(tmp_path, ORIGIN | {"source": "other"})
-    assert book.keys == set()
-    assert [record["key"] for record in records.read_records(book.set_aside)] == ["a"]
-    book.close()
-
-
 def test_a_run_is_made_of_the_points_it_asked_for(tmp_path):
-    fill(tmp_path, "a", "b", "c")
-    records.note_points(tmp_path / "smaller", ["c", "d"])
+    fill(tmp_path, result(1.0), result(2.0), result(3.0))
+    keys = [point(3.0).key, point(4.0).key]
+    records.note_run(tmp_path / "smaller", keys, ORIGIN, "refuse")
     found, missing = records.load_run(tmp_path, "smaller")
-    assert [record["key"] for record in found] == ["c"]
+    assert [record["key"] for record in found] == [point(3.0).key]
     assert missing == 1
     assert records.latest_run(tmp_path) == "smaller"
 
 
-def test_one_writer_at_a_time_and_a_killed_one_leaves_no_lock(tmp_path):
-    program = (
-        "import sys, pathlib; from throughtime import records;"
-        "book = records.Ledger(pathlib.Path(sys.argv[1]), records.provenance('cpu'));"
-        "print('open', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True
-    ) as other:
-        assert other.stdout.readline() == "open\n"
-        with pytest.raises(InputError, match="another process is writing"):
-            ledger(tmp_path)
-        other.kill()
-    ledger(tmp_path).close()
+def test_records_of_other_code_enter_a_run_only_if_it_keeps_them(tmp_path):
+    other = ORIGIN | {"source": "other"}
+    fill(tmp_path, result(1.0, ratio=-5.0), result(2.0), origin=other, run_id="before")
+    fill(tmp_path, result(1.0, ratio=5.0))
+    for run_id, asked, expected in [
+        ("before", "refuse", {1.0: -5.0, 2.0: 1.0}),
+        ("run", "renew", {1.0: 5.0}),
+        ("kept", "keep", {1.0: 5.0, 2.0: 1.0}),
+    ]:
+        keys = [point(1.0).key, point(2.0).key]
+        made_by = other if run_id == "before" else ORIGIN
+        records.note_run(tmp_path / run_id, keys, made_by, asked)
+        frame = records.rows_frame(records.load_run(tmp_path, run_id)[0])
+        first = frame[frame["seed"] == 0]
+        found = dict(zip(first["recurrent_scale"], first["log10_gradient_ratio"], strict=True))
+        assert found == expected
+    assert set(frame["source"]) == {"other", ORIGIN["source"]}
 
 
-def test_a_folder_that_cannot_be_written_is_named(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match=r"cannot write to .*file"):
-        ledger(tmp_path / "file" / "runs")
+def test_a_job_returns_a_median_of_true_numbers_only(tmp_path):
+    fill(tmp_path, result(1.0, ratio=3.0), result(2.0, status="nonfinite"))
+    values = records.values(tmp_path, "run")
+    assert values[point(1.0).key] == 4.0
+    assert math.isnan(values[point(2.0).key])
 
 
-def test_a_full_disk_is_one_sentence_and_the_rest_is_safe(tmp_path, monkeypatch):
-    book = ledger(tmp_path)
-    book.append("a", rows(1.0), CURVES, "run")
-
-    def full(descriptor):
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(InputError, match="No space left on device; 1 points are safe"):
-        book.append("b", rows(1.0), CURVES, "run")
-    book.close()
-
-
-def test_missing_runs_are_named(tmp_path):
+def test_missing_runs_and_foreign_files_are_named(tmp_path):
     with pytest.raises(InputError, match="no run is recorded"):
         records.latest_run(tmp_path)
     with pytest.raises(InputError, match="run 'never' is not recorded"):
         records.load_run(tmp_path, "never")
-    records.note_points(tmp_path / "empty", ["a"])
+    records.note_run(tmp_path / "empty", ["a"], ORIGIN, "refuse")
     with pytest.raises(InputError, match="no point of run empty"):
         records.load_run(tmp_path, "empty")
-
-
-def test_provenance_never_claims_a_clean_commit_outside_of_git(monkeypatch):
-    monkeypatch.setattr(records, "_git", lambda *arguments: None)
-    records._commit.cache_clear()
-    assert records._commit() == {"commit": "unknown", "dirty": "unknown"}
-    records._commit.cache_clear()
-    assert json.dumps(ORIGIN)
-    assert set(records.COMPARABLE) <= set(ORIGIN)
+    (tmp_path / "records.jsonl").write_text('{"key": "a", "rows": []}\n')
+    with pytest.raises(InputError, match="line 1: not a record of this version"):
+        records.load_run(tmp_path, "empty")

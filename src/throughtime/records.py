@@ -1,222 +1,125 @@
-"""Rows and curves on disk: one line per point, appended, synced, with where it came from.
+"""Records on disk as tables: one line per point, curves and provenance included.
 
 ``results/<name>/runs/records.jsonl`` holds every point ever measured for an experiment, and
-``results/<name>/runs/<run id>/points.txt`` the keys of the points that one run asked for: a table
-is made of a run's points, never of whatever happens to lie in the folder.
+``results/<name>/runs/<run id>/`` what one run asked for: a table is made of a run's points, never
+of whatever happens to lie in the folder. The only writer is `throughtime.ledger`.
 """
 
 import base64
-import fcntl
-import functools
-import hashlib
 import json
-import os
-import platform
-import subprocess
-import sys
-from collections.abc import Iterator
-from datetime import UTC, datetime
-from importlib.metadata import version
+import math
+import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from statistics import median
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from throughtime.points import InputError
+from throughtime.provenance import differences
 
 CURVE_OF = ("cell", "recurrent_scale", "sequence_length", "seed")
 """The columns that say whose a curve is."""
 
-SCHEMA = 1
-"""Changes when the meaning of a record does."""
+_HEAD = re.compile(rb'\{"key": "([^"]*)", "origin": "(\w+)"')
+"""How a record begins: enough to know whose it is without decoding its curves."""
 
-PACKAGES = ("throughtime", "jax", "jaxlib", "flax", "numpy")
+_ORIGIN = re.compile(rb'\{"origin": "(\w+)"')
+"""How the line begins that says what an origin is; it comes before the first record of it."""
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """Where a number comes from, for every row that leaves the program.
+def encode_origin(name: str, origin: dict[str, Any]) -> str:
+    """The line of an origin.
 
     Args:
-        device: the kind of device that computed it.
+        name: its fingerprint.
+        origin: its provenance.
 
     Returns:
-        schema, source (a hash of the package's code), commit and whether the tree was dirty
-        (``unknown`` outside of git), versions, Python, platform and device.
+        JSON and a newline.
     """
-    versions = {package: version(package) for package in PACKAGES}
-    return {
-        "schema": SCHEMA,
-        "source": _source_hash(),
-        **_commit(),
-        **versions,
-        "python": platform.python_version(),
-        "platform": f"{sys.platform}-{platform.machine()}",
-        "device": device,
-    }
+    return json.dumps({"origin": name, "is": origin}) + "\n"
 
 
-COMPARABLE = ("schema", "source", *PACKAGES, "python", "platform", "device")
-"""What two records must share for one to stand in for the other."""
-
-
-@functools.cache
-def _source_hash() -> str:
-    """A hash of all Python files of the package, which says what code ran even outside of git."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()[:12]
-
-
-@functools.cache
-def _commit() -> dict[str, str]:
-    """The commit that the package lies in, and whether any tracked file differs from it."""
-    return {
-        "commit": _git("rev-parse", "HEAD") or "unknown",
-        "dirty": {"": "no", None: "unknown"}.get(
-            _git("status", "--porcelain", "--untracked-files=no", "--", "."), "yes"
-        ),
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    """What git answers about the package's folder; None if it does not."""
-    command = ["git", "-C", str(Path(__file__).parent), *arguments]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-class Ledger:
-    """The append-only file of an experiment's records; one writer at a time.
+def encode(record: dict[str, Any], curves: np.ndarray) -> str:
+    """The line of a record.
 
     Args:
-        folder: ``results/<name>/runs``; made if missing.
-        origin: the `provenance` of the records to come. Records of another origin are set aside
-            in a file of their own, never mixed and never lost.
+        record: key, origin (these two first), and whatever else is known of the point.
+        curves: log-norms by lag, float64 ``(num_seeds, T)``.
 
-    Raises:
-        InputError: if the folder cannot be written, or another process is writing.
+    Returns:
+        JSON and a newline.
+    """
+    text = base64.b64encode(curves.astype("<f8").tobytes()).decode()
+    return json.dumps(record | {"shape": curves.shape, "curves": text}) + "\n"
+
+
+class Line(NamedTuple):
+    """A line of the ledger, not yet decoded.
+
+    Attributes:
+        key: of the point.
+        origin: the provenance of the record.
+        decode: gives the whole record, curves as float64 ``(num_seeds, T)``, origin in full.
     """
 
-    def __init__(self, folder: Path, origin: dict[str, Any]):
-        self.path = folder / "records.jsonl"
-        self.origin = origin
-        self.set_aside: Path | None = None
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(folder / "lock")
-            self.keys = self._usable_keys()
-            self._file = self.path.open("a")
-        except BlockingIOError as error:
-            raise InputError(f"another process is writing to {folder}; wait for it.") from error
-        except OSError as error:
-            raise InputError(f"cannot write to {folder}: {error.strerror}.") from error
-
-    def append(self, key: str, rows: list[dict[str, Any]], curves: np.ndarray, run_id: str) -> None:
-        """Add the record of one point; it is on the disk when this returns.
-
-        Args:
-            key: the point's key.
-            rows: one dict per network.
-            curves: log-norms by lag, float64 ``(num_seeds, T)``.
-            run_id: of the run that measured it.
-
-        Raises:
-            InputError: if the disk refuses; what was written before is safe.
-        """
-        record = {
-            "key": key,
-            "run_id": run_id,
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "origin": self.origin,
-            "rows": rows,
-            "shape": curves.shape,
-            "curves": base64.b64encode(curves.astype("<f8").tobytes()).decode(),
-        }
-        try:
-            self._file.write(json.dumps(record) + "\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            kept = len(self.keys)
-            reason = f"cannot write to {self.path}: {error.strerror}; {kept} points are safe in it."
-            raise InputError(reason) from error
-        self.keys.add(key)
-
-    def close(self) -> None:
-        """Close the file and let the next writer in."""
-        self._file.close()
-        self._lock.close()
-
-    def _usable_keys(self) -> set[str]:
-        """The points already measured; first a torn last line and records of other origin go."""
-        if not self.path.exists():
-            return set()
-        _cut_torn_line(self.path)
-        records = list(read_records(self.path))
-        if all(_comparable(record["origin"], self.origin) for record in records):
-            return {record["key"] for record in records}
-        stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S%f")
-        self.set_aside = self.path.rename(self.path.with_name(f"records-until-{stamp}.jsonl"))
-        return set()
+    key: str
+    origin: dict[str, Any]
+    decode: Callable[[], dict[str, Any]]
 
 
-def _locked(path: Path):
-    """An open file that only this process holds; the system lets go of it if the process dies."""
-    file = path.open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise
-    return file
-
-
-def _comparable(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two records were made by the same code, versions and kind of device."""
-    return all(one.get(field) == other[field] for field in COMPARABLE)
-
-
-def _cut_torn_line(path: Path) -> None:
-    """Remove what follows the last newline: a record whose writer was killed in the middle."""
-    with path.open("rb+") as file:
-        content = file.read()
-        whole = content.rfind(b"\n") + 1
-        if whole < len(content):
-            file.truncate(whole)
-
-
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
+def read_lines(path: Path) -> Iterator[Line]:
     """Read a ledger; a torn last line is left out.
 
     Args:
         path: the file.
 
     Yields:
-        Records, curves decoded to float64 ``(num_seeds, T)``.
+        A line for each record, in the order of writing.
+
+    Raises:
+        InputError: if a line is not of this program.
     """
-    with path.open() as file:
-        for line in file:
-            if line.endswith("\n"):
-                record = json.loads(line)
-                raw = np.frombuffer(base64.b64decode(record["curves"]), "<f8")
-                yield record | {"curves": raw.reshape(record["shape"])}
+    origins: dict[str, dict[str, Any]] = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            head, named = _HEAD.match(line), _ORIGIN.match(line)
+            if named:
+                origins[named[1].decode()] = json.loads(line)["is"]
+            elif head and head[2].decode() in origins:
+                origin = origins[head[2].decode()]
+                yield Line(head[1].decode(), origin, lambda at=line, of=origin: _decode(at, of))
+            else:
+                raise InputError(
+                    f"{path}, line {number}: not a record of this version; move it away."
+                )
 
 
-def note_points(folder: Path, keys: list[str]) -> None:
-    """Write down which points a run asks for, so that a table can be made of just these.
+def _decode(line: bytes, origin: dict[str, Any]) -> dict[str, Any]:
+    """A record with its curves and its origin in full."""
+    record = json.loads(line)
+    raw = np.frombuffer(base64.b64decode(record["curves"]), "<f8")
+    return record | {"curves": raw.reshape(record["shape"]), "origin": origin}
+
+
+def note_run(folder: Path, keys: list[str], origin: dict[str, Any], other_records: str) -> None:
+    """Write down what a run asks for, so that a table can be made of just that.
 
     Args:
         folder: ``results/<name>/runs/<run id>``.
-        keys: keys of points.
+        keys: of its points.
+        origin: the provenance of what it measures itself.
+        other_records: ``keep`` if records of another origin may stand beside its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps({"origin": origin, "other_records": other_records}))
     with (folder / "points.txt").open("a") as file:
-        file.writelines(f"{key}\n" for key in keys)
+        file.write("".join(f"{key}\n" for key in keys))
 
 
 def latest_run(runs: Path) -> str:
@@ -245,21 +148,56 @@ def load_run(runs: Path, run_id: str) -> tuple[list[dict[str, Any]], int]:
         run_id: of the run.
 
     Returns:
-        The records in the order in which the run named its points, and how many are missing.
+        The records in the order in which the run named its points, and how many are missing. Of
+        several records of a point the last one counts; what was made by other code, versions or
+        devices than the run's own does not, unless the run asked to keep it.
 
     Raises:
         InputError: if there is no such run, or none of its points is recorded.
     """
-    points = runs / run_id / "points.txt"
-    if not points.exists():
+    wanted, lines = _lines_of(runs, run_id)
+    latest = {line.key: line for line in lines}
+    if not latest:
+        raise InputError(f"no point of run {run_id} is recorded in {runs / 'records.jsonl'}.")
+    found = [latest[key].decode() for key in wanted if key in latest]
+    return found, len(wanted) - len(found)
+
+
+def values(runs: Path, run_id: str) -> dict[str, float]:
+    """What jobs return to Hydra: the median over networks of log10 ‖dL/dh_1‖ / ‖dL/dh_T‖.
+
+    Args:
+        runs: ``results/<name>/runs``.
+        run_id: of the run.
+
+    Returns:
+        By the key of the point; NaN where the number of any network is not ``ok``.
+
+    Raises:
+        InputError: if there is no such run.
+    """
+    medians = {}
+    for line in _lines_of(runs, run_id)[1]:
+        each = line.decode()["each"]
+        is_true = set(each["status"]) == {"ok"}
+        medians[line.key] = median(each["log10_gradient_ratio"]) if is_true else math.nan
+    return medians
+
+
+def _lines_of(runs: Path, run_id: str) -> tuple[list[str], Iterator[Line]]:
+    """The keys that a run asked for, and the lines of the ledger that it may use."""
+    folder, path = runs / run_id, runs / "records.jsonl"
+    if not (folder / "points.txt").exists():
         raise InputError(f"run {run_id!r} is not recorded under {runs}.")
-    wanted = dict.fromkeys(points.read_text().split())
-    path = runs / "records.jsonl"
-    recorded = read_records(path) if path.exists() else ()
-    found = {record["key"]: record for record in recorded if record["key"] in wanted}
-    if not found:
-        raise InputError(f"no point of run {run_id} is recorded in {path}.")
-    return [found[key] for key in wanted if key in found], len(wanted) - len(found)
+    wanted = dict.fromkeys((folder / "points.txt").read_text().split())
+    run = json.loads((folder / "run.json").read_text())
+    keep = run["other_records"] == "keep"
+    lines = (
+        line
+        for line in (read_lines(path) if path.exists() else ())
+        if line.key in wanted and (keep or not differences(line.origin, run["origin"]))
+    )
+    return list(wanted), lines
 
 
 def rows_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
@@ -271,10 +209,29 @@ def rows_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
     Returns:
         The rows with the columns of their origin; lags and steps that never came are missing.
     """
-    rows = [_origin_columns(record) | row for record in records for row in record["rows"]]
-    frame = pd.DataFrame(rows)
+    frame = pd.DataFrame([row for record in records for row in _rows(record)])
     lags = ["first_zero_lag", "first_inf_lag", "first_bad_step"]
     return frame.assign(**{lag: frame[lag].astype("Int64") for lag in lags})
+
+
+def rows_of(shared: dict[str, Any], each: dict[str, list[Any]]) -> list[dict[str, Any]]:
+    """The networks of a point as rows.
+
+    Args:
+        shared: the columns that they have in common.
+        each: the columns that they have each.
+
+    Returns:
+        A row for each network.
+    """
+    networks = zip(*each.values(), strict=True)
+    return [shared | dict(zip(each, network, strict=True)) for network in networks]
+
+
+def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of a record, with where they come from."""
+    own = {name: record[name] for name in ("key", "run_id", "created")}
+    return rows_of(own | record["origin"] | record["shared"], record["each"])
 
 
 def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:
@@ -287,7 +244,7 @@ def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) 
     Returns:
         Columns cell, recurrent_scale, sequence_length, seed, lag and log_norm (nats).
     """
-    rows = [row for record in records for row in record["rows"]]
+    rows = [row for record in records for row in _rows(record)]
     curves = [curve for record in records for curve in record["curves"]]
     lengths = [len(curve) for curve in curves]
     labels = pd.DataFrame(rows, columns=list(CURVE_OF))
@@ -296,9 +253,3 @@ def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) 
     repeated = labels.loc[labels.index.repeat(lengths)].reset_index(drop=True)
     lags = np.concatenate([np.arange(length) for length in lengths])
     return repeated.assign(lag=lags, log_norm=np.concatenate(curves))
-
-
-def _origin_columns(record: dict[str, Any]) -> dict[str, Any]:
-    """What a record says of where it comes from, as columns of its rows."""
-    own = {name: record[name] for name in ("key", "run_id", "created")}
-    return own | record["origin"]
