@@ -36,6 +36,11 @@ class ProgramKey(NamedTuple):
     loss_at: str
     num_steps: int
 
+    @property
+    def label(self) -> str:
+        """The program in words."""
+        return f"{self.cell}, {self.num_steps} steps"
+
 
 def program_key(point: Point) -> ProgramKey:
     """The program that a point runs in.
@@ -51,17 +56,22 @@ def program_key(point: Point) -> ProgramKey:
     return ProgramKey(**shared, num_steps=num_steps)
 
 
-@functools.cache
 def network_source(key: ProgramKey):
-    """The compiled source of weights.
+    """The compiled source of weights; programs that differ in their steps alone share it.
 
     Args:
-        key: the program; its number of steps plays no part.
+        key: the program.
 
     Returns:
         A function of seeds ``(points, networks)`` and scales ``(points,)`` that returns networks as
         `draw_network` does, with these two leading axes.
     """
+    return _network_source(key._replace(num_steps=SHORTEST_PROGRAM))
+
+
+@functools.cache
+def _network_source(key: ProgramKey):
+    """Points × networks, drawn."""
     per_seed = jax.vmap(functools.partial(draw_network, key), (0, None))
     return jax.jit(jax.vmap(per_seed))
 
@@ -154,5 +164,4 @@ def task_of(key: ProgramKey) -> Task:
     Returns:
         The task, for sequences of up to the program's steps.
     """
-    steps = max(key.num_steps, SHORTEST_PROGRAM)
-    return make_task(key.task, max_length=steps, dtype=key.dtype, **dict(key.task_options))
+    return make_task(key.task, max_length=key.num_steps, dtype=key.dtype, **dict(key.task_options))
