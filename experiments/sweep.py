@@ -5,7 +5,7 @@ python experiments/sweep.py -m cell=elman,gru,lstm recurrent_scale=0.5,1,2
 python experiments/sweep.py -m +experiment=standard
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -15,46 +15,42 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from throughtime.command_line import one_sentence
-from throughtime.points import InputError, read_point
+from throughtime.points import InputError
 
 
 def run(config: DictConfig) -> float:
     """Measure one point; the job of Hydra's own launchers."""
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
-    is_job_of_many = not OmegaConf.is_missing(hydra_config.job, "num")
+    if not OmegaConf.is_missing(hydra_config.job, "num"):
+        return one_point(config, directory.parent, is_job=True)
     with one_sentence():
-        return run_many([config], directory.parent if is_job_of_many else directory / run_id())[0]
+        return one_point(config, directory / datetime.now().strftime("%Y%m%dT%H%M%S%f"))
 
 
-def run_id() -> str:
-    """The time, as the name of a run."""
-    return datetime.now().strftime("%Y%m%dT%H%M%S%f")
+def one_point(config: DictConfig, directory: Path, is_job: bool = False) -> float:
+    """Measure one point and say what it is."""
+    from throughtime.execution import How
+    from throughtime.multirun import run_jobs
+
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    (value,) = run_jobs([([], plain)], directory, How(shared=is_job))
+    if isinstance(value, InputError):
+        raise value
+    if not is_job:
+        from throughtime.records import load_run, rows_frame
+        from throughtime.tables import describe_point
+
+        print(describe_point(rows_frame(load_run(directory.parent, directory.name)[0])))
+    return value
 
 
-def run_many(configs: Sequence[DictConfig], directory: Path) -> list[float]:
+def run_many(jobs: Iterable, directory: Path, options: dict) -> list[float | InputError]:
     """Measure the points of many jobs; the launcher ``batched`` calls this once."""
-    plain: list[Any] = [OmegaConf.to_container(config, resolve=True) for config in configs]
-    points = [_read(index, one, len(plain)) for index, one in enumerate(plain)]
+    from throughtime.execution import How
+    from throughtime.multirun import run_jobs
 
-    from throughtime.execution import execute
-    from throughtime.records import load_run, rows_frame
-    from throughtime.tables import describe_point
-
-    execute(points, directory.parent, directory.name, plain[0]["device"])
-    rows = rows_frame(load_run(directory.parent, directory.name)[0])
-    if len(points) == 1:
-        print(describe_point(rows[rows["key"] == points[0].key]))
-    medians = rows.groupby("key")["log10_gradient_ratio"].median()
-    return [float(medians[point.key]) for point in points]
-
-
-def _read(index: int, config: dict, total: int):
-    """A point, or an error that says which of many jobs is meant."""
-    try:
-        return read_point(config)
-    except InputError as error:
-        raise InputError(f"job {index}: {error}" if total > 1 else str(error)) from error
+    return run_jobs(jobs, directory, How.of_launcher(options))
 
 
 # Where the launcher "batched" looks for it: on the function right under hydra.main.

@@ -27,7 +27,7 @@ def one_sentence() -> Iterator[None]:
     except InputError as error:
         _refuse(str(error))
     except (HydraException, OmegaConfBaseException) as error:
-        _refuse(_hydra_sentence(error))
+        _refuse(hydra_sentence(error))
     except KeyboardInterrupt:
         sys.exit(130)
 
@@ -38,8 +38,15 @@ def _refuse(sentence: str) -> None:
     sys.exit(2)
 
 
-def _hydra_sentence(error: Exception) -> str:
-    """Hydra's own message as one sentence, with the nearest name where a name is unknown."""
+def hydra_sentence(error: Exception) -> str:
+    """Hydra's own message as one sentence, with the nearest name where a name is unknown.
+
+    Args:
+        error: from Hydra or OmegaConf.
+
+    Returns:
+        The sentence.
+    """
     options = getattr(error, "options", None)
     if options:
         kind, _, name = str(getattr(error, "missing_cfg_file", "")).rpartition("/")

@@ -4,91 +4,186 @@ import contextlib
 import os
 import signal
 import threading
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from throughtime import devices
+from throughtime.cluster import Batch, ClusterOptions
 from throughtime.names import unknown
-from throughtime.points import InputError, Point
+from throughtime.points import InputError, Point, in_one_sentence
+from throughtime.progress import Count, shown
 
-if TYPE_CHECKING:
-    from throughtime.records import Ledger
-
-DEVICES = {"auto": None, "cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
-"""The platforms that JAX is asked for; the CPU is always among them, since it draws the weights."""
-
-SECONDS_BETWEEN_LINES = 5.0
+OTHER_RECORDS = ("refuse", "renew", "keep")
+"""What to do with points that are recorded, but by other code, versions or another device."""
 
 
-def execute(points: Sequence[Point], folder: Path, run_id: str, device: str = "auto") -> int:
-    """Measure points and keep the results; what is already recorded is not run again.
+@dataclass(frozen=True)
+class How:
+    """How points are measured and kept; nothing that changes what they are.
 
-    Every point is checked before the first is compiled. A request to stop waits for the running
-    program and keeps what it measured: the same call goes on where it stopped.
+    Attributes:
+        device: auto, cpu, gpu or tpu.
+        other_records: a name of `OTHER_RECORDS`.
+        shared: whether other processes write to the same folder in turn.
+        hosts: the processes that share this sweep, each of which measures some of its groups.
+        cluster: where programs run, and with what.
+    """
+
+    device: str = "auto"
+    other_records: str = "refuse"
+    shared: bool = False
+    hosts: devices.Hosts | None = None
+    cluster: ClusterOptions = field(default_factory=ClusterOptions)
+
+    @classmethod
+    def of_launcher(cls, options: Mapping[str, Any]) -> "How":
+        """How a launcher was asked to run.
+
+        Args:
+            options: those of `ClusterOptions` and of `devices.Hosts` by name.
+
+        Returns:
+            This, with the device and the rest at their defaults.
+        """
+        names = [each.name for each in fields(ClusterOptions)]
+        hosts = devices.Hosts(*(options[name] for name in devices.Hosts._fields))
+        return cls(
+            hosts=hosts if hosts.coordinator else None,
+            cluster=ClusterOptions(**{name: options[name] for name in names}),
+        )
+
+
+def refused(points: Sequence[Point], how: How) -> dict[str, str]:
+    """The points that cannot run, found before anything is compiled.
 
     Args:
-        points: what to measure.
-        folder: ``results/<name>/runs``.
-        run_id: of this run.
-        device: auto, cpu, gpu or tpu.
+        points: of any programs.
+        how: where they would run.
 
     Returns:
-        How many points were measured now.
+        Why not, by the key of the point.
 
     Raises:
-        InputError: if a point, the device or the folder cannot be used; one sentence.
+        InputError: if the device or another part of ``how`` cannot be used.
+    """
+    if how.other_records not in OTHER_RECORDS:
+        raise InputError(unknown("other_records", how.other_records, OTHER_RECORDS))
+    how.cluster.check()
+    devices.start(how.device, how.hosts)
+
+    from throughtime import sweeps
+
+    groups = sweeps.group(list(dict.fromkeys(points)))
+    return {
+        failure.point.key: failure.reason
+        for key, members in groups.items()
+        for failure in sweeps.refused(key, members)
+    }
+
+
+def execute(points: Sequence[Point], folder: Path, run_id: str, how: How) -> dict[str, str]:
+    """Measure points and keep the results; what is already recorded is not run again.
+
+    A request to stop waits for the running program and keeps what it measured: the same call goes
+    on where it stopped.
+
+    Args:
+        points: what to measure; none of them `refused`.
+        folder: ``results/<name>/runs``.
+        run_id: of this run.
+        how: where, and what to do with other records.
+
+    Returns:
+        Why a point could not be measured, by its key; empty if all were.
+
+    Raises:
+        InputError: if the folder cannot be used, or the records are of another origin.
         SystemExit: if it was asked to stop by SIGINT or SIGTERM, with 128 + the signal's number.
     """
-    if device not in DEVICES:
-        raise InputError(unknown("device", device, DEVICES))
-    if not points:
-        raise InputError("the sweep is empty: no point to measure.")
-    jax, sweeps, records = _import_heavy(device)
-    groups = sweeps.group(list(dict.fromkeys(points)))
+    devices.start(how.device, how.hosts)
+
+    from throughtime import ledger, provenance, records, sweeps
+
+    points = list(dict.fromkeys(points))
+    keys = [point.key for point in points]
+    origin = provenance.provenance(None if how.cluster.is_remote else devices.kind())
+    book = ledger.Ledger(folder, shared=how.shared or how.hosts is not None)
+    with contextlib.closing(book):
+        done = book.done(keys, origin, how.other_records)
+        with in_one_sentence(folder):
+            records.note_run(folder / run_id, keys, origin, how.other_records)
+        groups = sweeps.group(points)
+        todo = {key: [p for p in group if p.key not in done] for key, group in groups.items()}
+        todo = _share(todo, how)
+        count = Count(total=len(done) + sum(map(len, todo.values())), recorded=len(done))
+        batches = _batches(todo, origin, folder, how)
+        return _recorded(batches, partial(book.append, run_id=run_id), count)
+
+
+def _share(groups: dict, how: How) -> dict:
+    """What this process measures, where several hosts share a sweep: every n-th of each group."""
+    if how.hosts is None:
+        return groups
+    import jax
+
+    first, step = jax.process_index(), jax.process_count()
+    return {key: members[first::step] for key, members in groups.items()}
+
+
+def _batches(groups: dict, origin: dict, folder: Path, how: How) -> Iterator[Batch]:
+    """Results as they come, from this process or from the cluster."""
+    from throughtime import sweeps
+
+    if how.cluster.is_remote:
+        yield from _driver(folder, origin, how).run(groups)
+        return
     for key, members in groups.items():
-        sweeps.check(key, members)
-    ledger = records.Ledger(folder, records.provenance(jax.devices()[0].device_kind))
-    records.note_points(folder / run_id, list(dict.fromkeys(point.key for point in points)))
-    with contextlib.closing(ledger):
-        return _run_groups(sweeps, groups, ledger, run_id)
+        for results in sweeps.run_group(key, members):
+            yield Batch(results, origin, key.label, sweeps.num_compiled())
 
 
-def _run_groups(sweeps, groups, ledger: "Ledger", run_id: str) -> int:
-    """Run what is missing of each group, recording every point as it comes."""
+def _driver(folder: Path, origin: dict, how: How):
+    """What runs tasks on the cluster."""
+    try:
+        from throughtime.driver import Driver
+    except ImportError as error:
+        raise InputError(
+            f"hydra.launcher.engine={how.cluster.engine} needs submitit: pip install -e .[slurm]."
+        ) from error
+    return Driver(folder / "tasks", how.device, how.cluster, origin)
+
+
+def _recorded(batches: Iterator[Batch], append: Callable, count: Count) -> dict[str, str]:
+    """Record every point as it comes; returns the failures by key."""
+    from throughtime.results import Failure, Result
+
+    failures: dict[str, str] = {}
     console = Console(stderr=True)
-    if ledger.set_aside:
-        console.print(f"records of other code or versions were set aside: {ledger.set_aside}")
-    missing = {k: [p for p in members if p.key not in ledger.keys] for k, members in groups.items()}
-    total = sum(map(len, groups.values()))
-    todo = sum(map(len, missing.values()))
-    done = 0
-    batches = (
-        (key, results)
-        for key, members in missing.items()
-        for results in sweeps.run_group(key, members)
-    )
-    with _progress(console, total, total - todo) as advance, _stop_requests() as stop:
-        for key, results in batches:
-            for result in results:
-                ledger.append(result.point.key, result.rows, result.curves, run_id)
-            done += len(results)
-            advance(len(results), f"{key.cell}, {key.num_steps} steps")
+    with shown(console, count) as update, _stop_requests() as stop:
+        for batch in batches:
+            measured = [result for result in batch.results if isinstance(result, Result)]
+            failed = [result for result in batch.results if isinstance(result, Failure)]
+            append(measured, batch.origin)
+            failures |= {failure.point.key: failure.reason for failure in failed}
+            if batch.news:
+                console.print(batch.news, soft_wrap=True, markup=False, highlight=False)
+            count.add(len(measured), len(failed), batch.num_compiled)
+            update(batch.label)
             if stop:
                 break
-    console.print(
-        f"{done} points measured, {total - todo} were already recorded, "
-        f"{sweeps.num_compiled()} programs compiled."
-    )
-    if done < todo:
+    console.print(count.summary(), soft_wrap=True)
+    if stop and count.seen < count.total:
+        kept = count.recorded + count.measured
         console.print(
-            f"interrupted: {total - todo + done} of {total} points are kept; run it again to go on."
+            f"interrupted: {kept} of {count.total} points are kept; run it again to go on."
         )
         raise SystemExit(128 + stop[0])
-    return done
+    return failures
 
 
 @contextlib.contextmanager
@@ -112,57 +207,3 @@ def _stop_requests() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _import_heavy(device: str):
-    """Import JAX and what needs it, with the precision and the device set once for the process."""
-    platforms = DEVICES[device]
-    if platforms is not None:
-        os.environ["JAX_PLATFORMS"] = platforms
-    import jax
-
-    # Every array here has a stated dtype; x64 lets float64 points share a process with float32.
-    jax.config.update("jax_enable_x64", True)
-    # float32 means float32: by default matrix products on GPU and TPU round to fewer digits.
-    jax.config.update("jax_default_matmul_precision", "highest")
-    try:
-        jax.devices()
-    except RuntimeError as error:
-        raise InputError(f"device={device} is not available: {error}.") from error
-    from throughtime import records, sweeps
-
-    return jax, sweeps, records
-
-
-@contextlib.contextmanager
-def _progress(console: Console, total: int, already: int) -> Iterator:
-    """A progress bar on a terminal, a plain line every few seconds elsewhere."""
-    if not console.is_terminal:
-        yield _plain_lines(console, total, already)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("compiling", total=total, completed=already)
-        yield lambda count, what: progress.update(task, advance=count, description=what)
-
-
-def _plain_lines(console: Console, total: int, already: int):
-    """Count points and say so from time to time."""
-    began = last = time.monotonic()
-    done = 0
-
-    def advance(count: int, what: str) -> None:
-        nonlocal last, done
-        done += count
-        now = time.monotonic()
-        if now - last > SECONDS_BETWEEN_LINES or already + done == total:
-            last = now
-            speed = done / (now - began)
-            console.print(f"{already + done}/{total} points, {speed:.1f} points/s: {what}")
-
-    return advance

@@ -8,27 +8,38 @@ one program.
 Only light imports: every Hydra application in the environment loads this module at start-up.
 """
 
-import copy
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus, filter_overrides
 from hydra.errors import HydraException
 from hydra.plugins.launcher import Launcher
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from hydra_plugins.throughtime._composer import Composer
+from throughtime.cluster import ClusterOptions
+from throughtime.command_line import hydra_sentence
+from throughtime.names import unknown
+from throughtime.points import InputError
+
+JOB_DIRS = ("none", "failed", "all")
 
 
 @dataclass
-class BatchedLauncherConf:
-    """Nothing to choose yet."""
+class BatchedLauncherConf(ClusterOptions):
+    """Where programs run, the hosts that share a sweep, and which jobs get a folder."""
 
     _target_: str = "hydra_plugins.throughtime.batched_launcher.BatchedLauncher"
+    _convert_: str = "all"
+    coordinator: str | None = None
+    num_processes: int | None = None
+    process_id: int | None = None
+    job_dirs: str = "none"
 
 
 ConfigStore.instance().store(
@@ -36,8 +47,34 @@ ConfigStore.instance().store(
 )
 
 
+class LazyJobReturn(JobReturn):
+    """A job's return whose configuration is composed when somebody asks for it: it takes 20 kB."""
+
+    composer: Composer
+
+    @property
+    def cfg(self) -> DictConfig:
+        """The job's configuration."""
+        return self.composer.compose(self.overrides or ())
+
+    @cfg.setter
+    def cfg(self, value: DictConfig | None) -> None:  # pyright: ignore
+        """Nothing is kept."""
+
+
 class BatchedLauncher(Launcher):
-    """Composes all jobs, then runs them together."""
+    """Composes all jobs, then runs them together.
+
+    Args:
+        job_dirs: whether ``all``, ``failed`` or ``none`` of the jobs get a folder of their own.
+        **options: handed to the task function's ``run_many``.
+    """
+
+    def __init__(self, job_dirs: str = "none", **options: Any):
+        if job_dirs not in JOB_DIRS:
+            raise HydraException(unknown("hydra.launcher.job_dirs", job_dirs, JOB_DIRS))
+        self.job_dirs = job_dirs
+        self.options = options
 
     def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
         """Called by Hydra before `launch`.
@@ -49,8 +86,8 @@ class BatchedLauncher(Launcher):
         """
         if not hasattr(task_function, "run_many"):
             raise HydraException("hydra/launcher=batched needs a task function with run_many.")
-        self.loader = hydra_context.config_loader
         self.run_many = task_function.run_many
+        self.composer = Composer(hydra_context.config_loader, config)
         self.config = config
 
     def launch(
@@ -60,65 +97,55 @@ class BatchedLauncher(Launcher):
 
         Args:
             job_overrides: the overrides of each job.
-            initial_job_idx: not used; jobs have no folders of their own.
+            initial_job_idx: the number of the first.
 
         Returns:
             One `JobReturn` per job, in order.
         """
-        configs = compose_jobs(self.loader, self.config, job_overrides)
         directory = Path(self.config.hydra.sweep.dir)
-        values = self.run_many(configs, directory)
-        return [
-            JobReturn(
-                overrides=list(filter_overrides(overrides)),
-                cfg=config,
-                working_dir=str(directory),
-                task_name=self.config.hydra.job.name,
-                status=JobStatus.COMPLETED,
-                _return_value=value,
-            )
-            for overrides, config, value in zip(job_overrides, configs, values, strict=True)
+        outcomes = self.run_many(self._jobs(job_overrides), directory, self.options)
+        returns = [
+            self._return(overrides, outcome)
+            for overrides, outcome in zip(job_overrides, outcomes, strict=True)
         ]
+        for number, each in enumerate(returns, start=initial_job_idx):
+            failed = each.status is JobStatus.FAILED
+            if self.job_dirs == "all" or (self.job_dirs == "failed" and failed):
+                _write(each, directory / str(number))
+        return returns
+
+    def _jobs(self, job_overrides: Sequence[Sequence[str]]) -> Iterator[tuple[Sequence[str], Any]]:
+        """The configuration of each job, or why it has none."""
+        for overrides in job_overrides:
+            try:
+                config: Any = OmegaConf.to_container(self.composer.compose(overrides), resolve=True)
+            except (HydraException, OmegaConfBaseException) as error:
+                config = InputError(hydra_sentence(error))
+            yield overrides, config
+
+    def _return(self, overrides: Sequence[str], outcome: Any) -> JobReturn:
+        """What Hydra is told of a job."""
+        failed = isinstance(outcome, Exception)
+        each = LazyJobReturn(
+            overrides=list(filter_overrides(overrides)),
+            working_dir=str(self.config.hydra.sweep.dir),
+            task_name=self.config.hydra.job.name,
+            status=JobStatus.FAILED if failed else JobStatus.COMPLETED,
+            _return_value=outcome,
+        )
+        each.composer = self.composer
+        return each
 
 
-def compose_jobs(
-    loader: ConfigLoaderImpl, master: DictConfig, job_overrides: Sequence[Sequence[str]]
-) -> list[DictConfig]:
-    """Compose the configuration of every job, without the ``hydra`` node.
-
-    Args:
-        loader: Hydra's config loader.
-        master: the multirun's own configuration.
-        job_overrides: the overrides of each job.
-
-    Returns:
-        What Hydra's full composition gives, job by job.
-    """
-    parser = OverridesParser.create(config_loader=loader)
-    composed: dict[tuple[str, ...], DictConfig] = {}
-    configs = []
-    for overrides in job_overrides:
-        parsed = parser.parse_overrides(list(overrides))
-        structural = tuple(str(o.input_line) for o in parsed if _is_structural(loader, o))
-        if structural not in composed:
-            full = loader.load_sweep_config(master, list(structural))
-            keys = [str(key) for key in full if key != "hydra"]
-            composed[structural] = OmegaConf.masked_copy(full, keys)
-            OmegaConf.set_struct(composed[structural], True)
-        config = copy.deepcopy(composed[structural])
-        values = [o for o in parsed if not _is_structural(loader, o)]
-        ConfigLoaderImpl._apply_overrides_to_config(values, config)
-        configs.append(config)
-    return configs
-
-
-def _is_structural(loader: ConfigLoaderImpl, override: Override) -> bool:
-    """Whether an override may change which files are composed, rather than a value in them."""
-    return (
-        override.package is not None
-        or override.is_add()
-        or override.is_force_add()
-        or override.is_delete()
-        or override.is_hydra_override()
-        or loader.repository.group_exists(override.key_or_group)
-    )
+def _write(job: JobReturn, folder: Path) -> None:
+    """A job's folder: Hydra's two files, and what the job returned."""
+    (folder / ".hydra").mkdir(parents=True, exist_ok=True)
+    (folder / ".hydra" / "overrides.yaml").write_text(OmegaConf.to_yaml(job.overrides))
+    failed = job.status is JobStatus.FAILED
+    result = {"status": job.status.name, "error" if failed else "value": job._return_value}
+    (folder / "result.json").write_text(json.dumps(result, default=str) + "\n")
+    try:
+        config = OmegaConf.to_yaml(job.cfg)
+    except (HydraException, OmegaConfBaseException):  # the reason is in result.json
+        return
+    (folder / ".hydra" / "config.yaml").write_text(config)

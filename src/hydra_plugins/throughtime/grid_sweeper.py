@@ -3,15 +3,24 @@
 Hydra's basic sweeper composes every job to see whether it can be, and the launcher composes it
 again: 47 ms per job each. The batched launcher composes all jobs before it runs the first, so the
 sweeper need not. A sweep of nothing, as from a glob that matches no file, is refused here.
+
+Every sweeper, Hydra's own too, also learns ``linspace(a,b,n)`` and ``logspace(a,b,n)``: n values
+from a to b, both included. Hydra's ``range`` gives 41 values for 40 steps of 0.05, and dirty ones.
 """
 
-import shutil
 from dataclasses import dataclass, field
-from pathlib import Path
+from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.config_store import ConfigStore
+from hydra.core.override_parser import overrides_parser
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from hydra.plugins.sweeper import Sweeper
+from omegaconf import DictConfig
 
 
 @dataclass
@@ -28,35 +37,93 @@ ConfigStore.instance().store(
 )
 
 
-class GridSweeper(BasicSweeper):
-    """Hydra's grid, without its second composition."""
+class GridSweeper(Sweeper):
+    """Hydra's grid, without its second composition.
 
-    def sweep(self, arguments) -> list:
-        """Run the grid; where it is refused, leave nothing behind.
+    Args:
+        max_batch_size: the most jobs that the launcher gets at once; all of them if None.
+        params: overrides that come before those of the command line.
+    """
+
+    def __init__(self, max_batch_size: int | None, params: dict[str, str] | None = None):
+        self.max_batch_size = max_batch_size
+        self.params = params or {}
+
+    def setup(self, *, hydra_context: Any, task_function: Any, config: DictConfig) -> None:
+        """Called by Hydra before `sweep`.
+
+        Args:
+            hydra_context: with the config loader.
+            task_function: the function under ``@hydra.main``.
+            config: the multirun's own configuration.
+        """
+        self.loader = hydra_context.config_loader
+        self.config = config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> list[list[JobReturn]]:
+        """Run the grid.
 
         Args:
             arguments: the overrides given on the command line.
 
         Returns:
-            The results of all jobs.
-        """
-        assert self.config is not None, "Hydra calls setup first"
-        directory = Path(self.config.hydra.sweep.dir)
-        try:
-            return super().sweep(arguments)
-        except BaseException:
-            if {path.name for path in directory.glob("*")} == {"multirun.yaml"}:
-                shutil.rmtree(directory)
-            raise
-
-    def validate_batch_is_legal(self, batch) -> None:
-        """Refuse an empty sweep.
-
-        Args:
-            batch: the overrides of each job.
+            The results of all jobs, batch by batch.
 
         Raises:
             HydraException: if there is no job.
+            SystemExit: with 1 if a job failed.
         """
-        if not batch:
+        assert self.launcher is not None, "Hydra calls setup first"
+        parser = OverridesParser.create(config_loader=self.loader)
+        params = [f"{key}={value}" for key, value in self.params.items()]
+        overrides = parser.parse_overrides([*params, *arguments])
+        batches = BasicSweeper.split_arguments(overrides, self.max_batch_size)
+        if not any(batches):
             raise HydraException("the sweep is empty: an override matches nothing.")
+        returns: list[list[JobReturn]] = []
+        for batch in batches:
+            first = sum(map(len, returns))
+            returns.append(list(self.launcher.launch(batch, initial_job_idx=first)))
+        if any(job.status is not JobStatus.COMPLETED for batch in returns for job in batch):
+            raise SystemExit(1)
+        return returns
+
+
+def linspace(start: int | float, stop: int | float, num: int) -> ChoiceSweep:
+    """``linspace(a,b,n)``: evenly spaced values."""
+    if num < 2:
+        raise ValueError(f"needs at least 2 values, not {num}")
+    step = (stop - start) / (num - 1)
+    # Rounded as points are, so that 0.1 + 0.2 and 0.3 are one value; the end is exact.
+    values = [round(start + step * index, 12) for index in range(num - 1)]
+    return ChoiceSweep(list=[*values, float(stop)], simple_form=True)
+
+
+def logspace(start: int | float, stop: int | float, num: int) -> ChoiceSweep:
+    """``logspace(a,b,n)``: values with a constant ratio, from a to b themselves."""
+    if num < 2 or start <= 0 or stop <= 0:
+        raise ValueError(f"needs positive ends and at least 2 values, not {start}, {stop}, {num}")
+    ratio = (stop / start) ** (1 / (num - 1))
+    values = [float(f"{start * ratio**index:.12g}") for index in range(1, num - 1)]
+    return ChoiceSweep(list=[float(start), *values, float(stop)], simple_form=True)
+
+
+def _learn(create):
+    """Hydra's functions of values, and ours."""
+
+    def functions():
+        known = create()
+        known.register(name="linspace", func=linspace)
+        known.register(name="logspace", func=logspace)
+        return known
+
+    return functions
+
+
+# Hydra parses overrides before it knows the sweeper, and has no other place to add a function.
+# Its search for plugins runs this module once more, where somebody has imported it before.
+if overrides_parser.create_functions.__module__ != __name__:
+    overrides_parser.create_functions = _learn(overrides_parser.create_functions)
