@@ -10,6 +10,7 @@ CORE := .venv/.core
 DEV := .venv/.$(subst $(comma),+,$(EXTRAS))
 SLOW := $(if $(filter true,$(CI)),slow or not slow,not slow)
 PEERS := $(if $(findstring peers,$(EXTRAS)),peers or not peers,not peers)
+CLUSTER := $(if $(filter true,$(SLURM)),slurm or not slurm,not slurm)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
 # $(call set-up,[extras]): throughtime, editable, with the dependencies that the lock names.
@@ -28,11 +29,11 @@ help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
 
 sweep: $(CORE) ## run the standard sweep; write its table and figures to results/standard
-	$(BIN)/python experiments/sweep.py -m +experiment=standard
+	$(BIN)/python experiments/sweep.py -m +experiment=standard other_records=renew
 	$(BIN)/python experiments/report.py results/standard
 
-test: lint ## lint, then run the tests; with CI=true the slow ones too
-	$(BIN)/python -m pytest -n 2 -m "($(SLOW)) and ($(PEERS))"
+test: lint ## lint, then run the tests; with CI=true the slow ones too, with SLURM=true its own
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "($(SLOW)) and ($(PEERS)) and ($(CLUSTER))"
 
 lint: $(DEV) ## check style, formatting, types and the direction of imports
 	$(BIN)/ruff check
@@ -43,7 +44,7 @@ lint: $(DEV) ## check style, formatting, types and the direction of imports
 lock: | $(BIN)/python ## resolve requirements.lock anew
 	$(INSTALL) uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-	    --extra report --extra data --extra dev --no-annotate --no-emit-index-url \
+	    --extra report --extra data --extra slurm --extra dev --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## remove the environment, the caches and what was built; keep the results

@@ -84,7 +84,9 @@ def test_what_is_recorded_is_not_measured_again(tmp_path):
 def test_records_of_another_origin_are_not_mixed_unless_asked(tmp_path):
     assert sweep(tmp_path, "-m", *GRID).returncode == 0
     path = tmp_path / "results" / "sweep" / "runs" / "records.jsonl"
-    path.write_text(path.read_text().replace('"source": "', '"source": "0'))
+    (name,) = {line.name for line in read_lines(path)}
+    text = path.read_text().replace(name, "0" * 12)
+    path.write_text(text.replace('"source": "', '"source": "0'))
     refused = sweep(tmp_path, "-m", *GRID)
     assert refused.returncode == 2
     assert refused.stderr.startswith("error: 8 of these points are recorded in ")

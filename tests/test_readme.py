@@ -1,5 +1,6 @@
 """The README: its programs print what it says, its commands are commands, its files exist."""
 
+import csv
 import re
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
-from hydra_plugins.throughtime.batched_launcher import compose_jobs
+from hydra_plugins.throughtime._composer import Composer
 from throughtime.points import read_point
 
 ROOT = Path(__file__).parent.parent
@@ -38,16 +39,32 @@ LINES = [line for block in blocks("bash") for line in block.splitlines()]
 
 @pytest.mark.parametrize("command", [line for line in LINES if "sweep.py" in line])
 def test_every_sweep_is_made_of_valid_points(command):
-    words = command.replace("'", "").split()[2:]
+    words = command.replace("'", "").split("sweep.py ")[1].split()
     overrides = [word for word in words if word != "-m"]
+    # An interval is searched from its ends.
+    overrides = [re.sub(r"interval\((.*)\)", r"\1", word) for word in overrides]
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(loader).parse_overrides(overrides)
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
-        assert (len(jobs) > 1) == ("-m" in words)
+        assert (len(jobs) > 1 or "+experiment=standard" in words) == ("-m" in words)
         master = compose("sweep", return_hydra_config=True)
-        for config in compose_jobs(loader, master, jobs):
-            assert read_point(OmegaConf.to_container(config, resolve=True))
+        composer = Composer(loader, master)
+        for job in jobs:
+            points = [word for word in job if not word.startswith("hydra")]
+            assert read_point(OmegaConf.to_container(composer.compose(points), resolve=True))
+
+
+def test_the_critical_scales_shown_are_those_committed():
+    with (ROOT / "results" / "critical" / "critical_recurrent_scale.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    found = {(one["cell"], one["sequence_length"]): one for one in lines}
+    shown = re.findall(r"^\| `(\w+)` \| ([\d.]+) \| ([\d.]+) \|$", README, re.MULTILINE)
+    assert len(shown) == len(found) / 2 == 3
+    for cell, *scales in shown:
+        for length, scale in zip(("50", "200"), scales, strict=True):
+            assert f"{float(found[cell, length]['critical_recurrent_scale']):.3f}" == scale
+            assert found[cell, length]["status"] == "ok"
 
 
 def test_every_picture_exists():

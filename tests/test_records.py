@@ -73,7 +73,8 @@ def test_records_of_other_code_enter_a_run_only_if_it_keeps_them(tmp_path):
 
 def test_a_job_returns_a_median_of_true_numbers_only(tmp_path):
     fill(tmp_path, result(1.0, ratio=3.0), result(2.0, status="nonfinite"))
-    values = records.values(tmp_path, "run")
+    values = records.values(tmp_path, "run", {point(scale).key for scale in (1.0, 2.0, 3.0)})
+    assert set(values) == {point(1.0).key, point(2.0).key}
     assert values[point(1.0).key] == 4.0
     assert math.isnan(values[point(2.0).key])
 

@@ -196,7 +196,7 @@ class Driver:
         path = task.folder / "records.jsonl"
         lines = (line for line in (read_lines(path) if path.exists() else ()))
         new = [line for line in lines if line.key in self.wanted]
-        for _, same in groupby(new, key=lambda line: fingerprint(line.origin)):
+        for _, same in groupby(new, key=lambda line: line.name):
             same = list(same)
             yield self._batch([self._result(line.decode()) for line in same], same[0].origin)
 

@@ -44,6 +44,7 @@ class Ledger:
                 self._become_the_only_writer(folder)
         for line in records.read_lines(self.path):
             self._origins.setdefault(line.key, []).append(line.origin)
+            self._named.add(line.name)
 
     def done(self, keys: Iterable[str], origin: dict[str, Any], other_records: str) -> set[str]:
         """Which points need not be measured again.

@@ -73,6 +73,8 @@ def _point(config: Mapping[str, Any] | InputError, outside: dict[str, Any]) -> P
     except InputError as error:
         return error
     for key in OUTSIDE:
+        if not isinstance(config.get(key), (str | int) if key == "name" else str):
+            return InputError(f"{key} must be a name, not {config.get(key)!r}.")
         if outside.setdefault(key, config[key]) != config[key]:
             return InputError(f"{key} cannot be swept; run each value by itself.")
     return point
@@ -131,5 +133,6 @@ def _values(outcomes: Sequence[Any], directory: Path) -> list[float | InputError
     """What each job returns, from the records; NaN for what another host is still measuring."""
     from throughtime.records import values
 
-    recorded = values(directory.parent, directory.name)
+    keys = {one.key for one in outcomes if isinstance(one, Point)}
+    recorded = values(directory.parent, directory.name, keys)
     return [recorded.get(one.key, math.nan) if isinstance(one, Point) else one for one in outcomes]

@@ -21,22 +21,23 @@ PACKAGES = ("throughtime", "jax", "jaxlib", "flax", "numpy")
 COMPARABLE = ("schema", "source", *PACKAGES, "python", "platform", "device", "matmul_precision")
 """What two records must share for one to stand beside the other."""
 
-PUBLISHING = (
-    "bands",
-    "bisection",
-    "cluster",
-    "command_line",
-    "driver",
-    "execution",
-    "figures",
-    "ledger",
-    "multirun",
-    "progress",
-    "provenance",
-    "records",
-    "tables",
+NUMERICS = (
+    "adjoints",
+    "cells",
+    "devices",
+    "diagnostics",
+    "dynamics",
+    "initializers",
+    "names",
+    "points",
+    "programs",
+    "results",
+    "scaled",
+    "statistics",
+    "sweeps",
+    "tasks",
 )
-"""Modules that no number of a record depends on."""
+"""The modules that a number of a record depends on."""
 
 
 def provenance(device: str | None) -> dict[str, Any]:
@@ -104,7 +105,7 @@ def source_hash() -> str:
     digest = hashlib.sha256()
     for path in sorted(package.rglob("*.py")):
         name = path.relative_to(package)
-        if name.parts[0].removesuffix(".py") not in PUBLISHING:
+        if name.parts[0].removesuffix(".py") in NUMERICS:
             digest.update(str(name).encode() + _meaning(path).encode())
     return digest.hexdigest()[:12]
 

@@ -8,8 +8,9 @@ of whatever happens to lie in the folder. The only writer is `throughtime.ledger
 import base64
 import json
 import math
+import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -62,11 +63,13 @@ class Line(NamedTuple):
 
     Attributes:
         key: of the point.
+        name: of the origin.
         origin: the provenance of the record.
         decode: gives the whole record, curves as float64 ``(num_seeds, T)``, origin in full.
     """
 
     key: str
+    name: str
     origin: dict[str, Any]
     decode: Callable[[], dict[str, Any]]
 
@@ -92,8 +95,9 @@ def read_lines(path: Path) -> Iterator[Line]:
             if named:
                 origins[named[1].decode()] = json.loads(line)["is"]
             elif head and head[2].decode() in origins:
-                origin = origins[head[2].decode()]
-                yield Line(head[1].decode(), origin, lambda at=line, of=origin: _decode(at, of))
+                key, name = head[1].decode(), head[2].decode()
+                origin = origins[name]
+                yield Line(key, name, origin, lambda at=line, of=origin: _decode(at, of))
             else:
                 raise InputError(
                     f"{path}, line {number}: not a record of this version; move it away."
@@ -117,7 +121,9 @@ def note_run(folder: Path, keys: list[str], origin: dict[str, Any], other_record
         other_records: ``keep`` if records of another origin may stand beside its own.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").write_text(json.dumps({"origin": origin, "other_records": other_records}))
+    beside = folder / f".run.json.{os.getpid()}"  # jobs of Hydra's own launchers read it meanwhile
+    beside.write_text(json.dumps({"origin": origin, "other_records": other_records}))
+    beside.replace(folder / "run.json")
     with (folder / "points.txt").open("a") as file:
         file.write("".join(f"{key}\n" for key in keys))
 
@@ -163,21 +169,24 @@ def load_run(runs: Path, run_id: str) -> tuple[list[dict[str, Any]], int]:
     return found, len(wanted) - len(found)
 
 
-def values(runs: Path, run_id: str) -> dict[str, float]:
+def values(runs: Path, run_id: str, keys: Collection[str]) -> dict[str, float]:
     """What jobs return to Hydra: the median over networks of log10 ‖dL/dh_1‖ / ‖dL/dh_T‖.
 
     Args:
         runs: ``results/<name>/runs``.
         run_id: of the run.
+        keys: of the points.
 
     Returns:
-        By the key of the point; NaN where the number of any network is not ``ok``.
+        By the key of the point, if it is recorded; NaN where a network's number is not ``ok``.
 
     Raises:
         InputError: if there is no such run.
     """
     medians = {}
     for line in _lines_of(runs, run_id)[1]:
+        if line.key not in keys:
+            continue
         each = line.decode()["each"]
         is_true = set(each["status"]) == {"ok"}
         medians[line.key] = median(each["log10_gradient_ratio"]) if is_true else math.nan

@@ -231,10 +231,17 @@ def _measured(program: Program, points: list[Point]) -> list[Result]:
 
 def _drawn(key: ProgramKey, points: list[Point]):
     """The arguments of the program for one device, as NumPy arrays."""
-    seeds = np.array([[p.seed + i for i in range(key.num_seeds)] for p in points], np.uint32)
-    scales = np.array([p.recurrent_scale for p in points])
-    lengths = np.array([p.sequence_length for p in points], np.int32)
-    data_seeds = np.array([p.data_seed for p in points], np.uint32)
+    return _draw(
+        key,
+        np.array([[p.seed + i for i in range(key.num_seeds)] for p in points], np.uint32),
+        np.array([p.recurrent_scale for p in points]),
+        np.array([p.data_seed for p in points], np.uint32),
+        np.array([p.sequence_length for p in points], np.int32),
+    )
+
+
+def _draw(key: ProgramKey, seeds, scales, data_seeds, lengths):
+    """Networks and batches, drawn on the CPU."""
     with jax.default_device(jax.local_devices(backend="cpu")[0]):
         networks = network_source(key)(seeds, scales)
         batches = batch_source(key)(data_seeds, lengths)
@@ -249,8 +256,10 @@ def _compiled(key: ProgramKey, size: int, num_devices: int) -> Program:
         MemoryError: if it needs more than is free.
     """
     devices = jax.local_devices()[:num_devices]
-    shapes = jax.eval_shape(lambda: _shapes(key, size))
-    lowered = [_program(key).lower(*_placed(shapes, device)) for device in devices]
+    # Drawn for real, so that what draws is compiled now and no batch is timed with it.
+    seeds, lengths = np.zeros((size, key.num_seeds), np.uint32), np.full(size, 2, np.int32)
+    example = _draw(key, seeds, np.ones(size), seeds[:, 0], lengths)
+    lowered = [_program(key).lower(*_placed(example, device)) for device in devices]
     with ThreadPoolExecutor() as compilers:
         calls = list(compilers.map(lambda one: one.compile(), lowered))
     needed, free = _memory_used(calls[0]), memory_free()
@@ -270,19 +279,11 @@ def _memory_used(call) -> int:
     return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
 
 
-def _shapes(key: ProgramKey, num_points: int):
-    """What the program is called with."""
-    points = jnp.zeros(num_points, jnp.int32)
-    seeds = jnp.zeros((num_points, key.num_seeds), jnp.uint32)
-    networks = network_source(key)(seeds, jnp.ones(num_points))
-    return networks, batch_source(key)(points.astype(jnp.uint32), points), points
-
-
-def _placed(shapes, device):
-    """Shapes of arrays that lie on a device."""
+def _placed(arrays, device):
+    """The shapes of arrays, as if they lay on a device."""
     sharding = SingleDeviceSharding(device)
     return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arrays
     )
 
 

@@ -63,20 +63,21 @@ class Composer:
         """The configuration of some choices of groups, or why there is none."""
         try:
             full = self.loader.load_sweep_config(self.master, list(structural))
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except (HydraException, OmegaConfBaseException) as error:
             return error
+        except ValueError as error:  # what Hydra says of cell=3
+            return HydraException(str(error))
         config = OmegaConf.masked_copy(full, [str(key) for key in full if key != "hydra"])
         OmegaConf.set_struct(config, True)
         return config
 
 
 def _is_structural(loader: ConfigLoaderImpl, override: Override) -> bool:
-    """Whether an override may change which files are composed, rather than a value in them."""
-    return (
-        override.package is not None
-        or override.is_add()
-        or override.is_force_add()
-        or override.is_delete()
-        or override.is_hydra_override()
-        or loader.repository.group_exists(override.key_or_group)
-    )
+    """Whether an override may change which files are composed, rather than a value in them.
+
+    All others are applied in the order given, ``+``, ``++`` and ``~`` among them: the last wins.
+    """
+    if override.package is not None or override.is_hydra_override():
+        return True
+    is_group = loader.repository.group_exists(override.key_or_group)
+    return is_group and not isinstance(override.value(), dict)

@@ -12,6 +12,7 @@ Only light imports: every Hydra application in the environment loads this module
 
 import csv
 import dataclasses
+import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep, Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from throughtime.bisection import Bisection, Crossing
 
@@ -66,6 +69,7 @@ class BisectSweeper(BasicSweeper):
         self.effort = (points_per_round, tolerance, max_rounds)
         self.num_jobs = 0
         self.failed: list[JobReturn] = []
+        self.last: dict[tuple[str, ...], JobReturn] = {}
 
     def sweep(self, arguments: list[str]) -> list[Crossing]:
         """Search, write the table and print it.
@@ -89,8 +93,12 @@ class BisectSweeper(BasicSweeper):
             len(combinations),
         )
         lines = [_line(one, key, found) for one, found in zip(combinations, crossings, strict=True)]
-        folder = Path(self.config.hydra.sweep.dir).parent.parent
-        path = _write(folder / f"critical_{key}.csv", lines)
+        directory = Path(self.config.hydra.sweep.dir)
+        whole = [
+            _settings(self.last[tuple(one)], key) | line | _provenance(directory)
+            for one, line in zip(combinations, lines, strict=True)
+        ]
+        path = _write(directory.parent.parent / f"critical_{key}.csv", whole)
         print(f"{_table(lines, key)}\nwritten: {path}")
         self._report_failures()
         return crossings
@@ -128,6 +136,7 @@ class BisectSweeper(BasicSweeper):
         assert self.launcher is not None
         returns = self.launcher.launch(jobs, initial_job_idx=self.num_jobs)
         self.num_jobs += len(jobs)
+        self.last |= {tuple(job[:-1]): done for job, done in zip(jobs, returns, strict=True)}
         self.failed += [job for job in returns if job.status != JobStatus.COMPLETED]
         return [_value(job) for job in returns]
 
@@ -179,12 +188,33 @@ def _line(combination: Sequence[str], key: str, crossing: Crossing) -> dict[str,
     }
 
 
+def _settings(job: JobReturn, key: str) -> dict[str, Any]:
+    """The configuration of a job in a flat form, without the key that was searched along."""
+    try:
+        config: Any = OmegaConf.to_container(job.cfg) if job.cfg is not None else {}
+    except (HydraException, OmegaConfBaseException):  # it failed because it cannot be composed
+        return {}
+    flat = {}
+    for name, value in config.items():
+        parts = value if isinstance(value, dict) else {"name": value}
+        flat |= {name if part == "name" else f"{name}.{part}": parts[part] for part in parts}
+    return {name: value for name, value in flat.items() if name not in (key, "hydra")}
+
+
+def _provenance(directory: Path) -> dict[str, Any]:
+    """Where the numbers come from, as the run has noted it."""
+    path = directory / "run.json"
+    origin = json.loads(path.read_text())["origin"] if path.exists() else {}
+    return {"run_id": directory.name} | origin
+
+
 def _write(path: Path, lines: list[dict[str, Any]]) -> Path:
     """The lines as CSV, written beside the place and moved there in one step; None is empty."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     with beside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        writer = csv.DictWriter(file, names, lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
     return beside.replace(path)
