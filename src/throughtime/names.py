@@ -2,14 +2,15 @@
 
 import difflib
 from collections.abc import Iterable
+from typing import Any
 
 
-def unknown(kind: str, name: str, allowed: Iterable[str]) -> str:
+def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
     """One sentence that refuses a name and offers the nearest.
 
     Args:
         kind: what it is a name of.
-        name: the name given.
+        name: what was given instead of a name.
         allowed: the names there are.
 
     Returns:

@@ -149,8 +149,6 @@ _LOWEST = {
     "batch_size": 1,
 }
 
-_PATHS = ("tracks", "columns", "file")
-
 _OPTIONS = {
     "initializer": lambda key, value: _choice(key, value, ENSEMBLES),
     "activation": lambda key, value: _choice(key, value, ACTIVATIONS),
@@ -162,8 +160,11 @@ _OPTIONS = {
     "range_noise": lambda key, value: _number(key, value, low=0.0),
     "bearing_noise": lambda key, value: _number(key, value, low=0.0),
     "in_features": lambda key, value: _integer(key, value, 1),
+    "tracks": lambda key, value: _text(key, value),
+    "file": lambda key, value: _text(key, value),
+    "columns": lambda key, value: _names(key, value),
 }
-"""The options of cells and tasks that have a range; null means the default of the option."""
+"""The options of cells and tasks, and what they may be; null means the default of the option."""
 
 
 def known_options() -> list[str]:
@@ -172,7 +173,7 @@ def known_options() -> list[str]:
     Returns:
         Their names.
     """
-    return [*_OPTIONS, *_PATHS]
+    return list(_OPTIONS)
 
 
 def _named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
@@ -183,10 +184,24 @@ def _named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
     for key, value in sorted(given.items()):
         if key == "name" or value is None:
             continue
-        check = _OPTIONS.get(key, lambda key, value: value)
-        value = check(f"{kind}.{key}", value)
-        options.append((key, tuple(value) if isinstance(value, list) else value))
+        if key not in _OPTIONS:
+            raise InputError(unknown(f"option of {kind}", key, known_options()))
+        options.append((key, _OPTIONS[key](f"{kind}.{key}", value)))
     return given["name"], tuple(options)
+
+
+def _text(key: str, value: Any) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise InputError(f"{key} must be a text, not {value!r}.")
+    return value
+
+
+def _names(key: str, value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InputError(f"{key} must be a list of names, not {value!r}.")
+    return tuple(value)
 
 
 def _number(key: str, value: Any, low: float = -math.inf) -> float:

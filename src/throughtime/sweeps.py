@@ -77,6 +77,9 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
         needed = memory_needed(key, 1)
     except (ValueError, ImportError) as error:
         return [Failure(point, str(error)) for point in points]
+    except OSError as error:
+        reason = f"cannot read {error.filename}: {error.strerror}."
+        return [Failure(point, reason) for point in points]
     free = memory_free()
     if needed > OVERESTIMATED * free:
         sizes = f"hidden_features={key.hidden_features} with batch_size={key.batch_size}"
