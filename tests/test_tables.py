@@ -10,6 +10,7 @@ from made_rows import INF, NAN, frame, power_sweep, rows_of
 
 import throughtime
 from throughtime import records, statistics, tables
+from throughtime.provenance import provenance
 
 
 def test_summary_of_a_point_worked_out_by_hand():
@@ -112,9 +113,11 @@ def test_summary_keeps_settings_apart_whatever_they_are_called():
 
 
 def test_no_column_of_a_records_origin_is_taken_for_a_setting():
-    record = {"key": "k", "run_id": "r", "created": "now", "origin": records.provenance("cpu")}
-    rows = rows_of([-1.0]).to_dict("records")
-    frame = records.rows_frame([record | {"rows": rows}])
+    record = {"key": "k", "run_id": "r", "created": "now", "origin": provenance("cpu")}
+    (row,) = rows_of([-1.0]).to_dict("records")
+    each = {name: [row.pop(name)] for name in ("seed", "first_zero_lag", "first_inf_lag")}
+    shared = {**row, "networks_at_once": 16}
+    frame = records.rows_frame([record | {"shared": shared, "each": each}])
     assert tables.point_columns(frame) == tables.point_columns(rows_of([-1.0]))
 
 

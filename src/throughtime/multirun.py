@@ -46,7 +46,7 @@ def run_jobs(jobs: Iterable[Job], directory: Path, how: How) -> list[float | Inp
         What each job returns: its number, or why it has none.
 
     Raises:
-        InputError: if no job can be measured.
+        InputError: if no job can be measured, or what is not part of a point is swept.
     """
     outside: dict[str, Any] = {}
     read = [(" ".join(overrides), _point(config, outside)) for overrides, config in jobs]
@@ -76,7 +76,7 @@ def _point(config: Mapping[str, Any] | InputError, outside: dict[str, Any]) -> P
         if not isinstance(config.get(key), (str | int) if key == "name" else str):
             return InputError(f"{key} must be a name, not {config.get(key)!r}.")
         if outside.setdefault(key, config[key]) != config[key]:
-            return InputError(f"{key} cannot be swept; run each value by itself.")
+            raise InputError(f"{key} cannot be swept; run each value by itself.")
     return point
 
 

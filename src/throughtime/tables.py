@@ -24,6 +24,7 @@ MEASURED = ["seed", RATIO, "rate", "horizon", "horizon_is_bound", "verdict", "st
 MEASURED += ["first_zero_lag", "first_inf_lag", "first_bad_step"]
 PROVENANCE = ["key", "run_id", "created", "schema", "source", "commit", "dirty", "throughtime"]
 PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "python", "platform", "device"]
+PROVENANCE += ["matmul_precision", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "loss", "seconds"}
 
 MAJORITY = 0.8

@@ -113,14 +113,15 @@ class GridSweeper(Sweeper):
         return returns
 
     def _report_failures(self, jobs: list[JobReturn]) -> None:
-        """Exit with 1 if some jobs failed; raise why if all did, or if it is a bug."""
+        """Exit with 1 if jobs failed; raise why if nobody has said so, or if it is a bug."""
         failed = [job for job in jobs if job.status is not JobStatus.COMPLETED]
         bugs = [job for job in failed if not isinstance(job._return_value, REFUSALS)]
-        if bugs or len(failed) == len(jobs):
-            raise (bugs or failed)[0]._return_value
+        has_been_said = hasattr(self.launcher, "run_many")
         if not failed:
             return
-        if not hasattr(self.launcher, "run_many"):  # which has said so itself
+        if bugs or (len(failed) == len(jobs) and not has_been_said):
+            raise (bugs or failed)[0]._return_value
+        if not has_been_said:
             reasons = [f"{' '.join(job.overrides or [])}: {job._return_value}" for job in failed]
             print(f"{len(failed)} of {len(jobs)} jobs failed:", *reasons, sep="\n", file=sys.stderr)
         raise SystemExit(1)
