@@ -54,3 +54,76 @@ def last_sum_stepwise(length) -> StepwiseLoss:
 def no_inputs(length, dtype=jnp.float64):
     """The inputs (T, 0) of an autonomous system."""
     return jnp.zeros((length, 0), dtype)
+
+
+class Attractor(NamedTuple):
+    """An autonomous step, a point near its attractor, and its exponents in nats per step."""
+
+    step: object
+    h0: jax.Array
+    exponents: tuple[float, ...]
+
+
+def logistic(r=4.0, h0=0.3) -> Attractor:
+    """h' = r h (1 − h): at r = 4 conjugate to the tent map, at r = 3.2 on a cycle of two points."""
+    exponent = {4.0: np.log(2), 3.2: np.log(abs(4 + 2 * r - r**2)) / 2, 2.5: np.log(abs(2 - r))}
+    return Attractor(lambda h, x: r * h * (1 - h), jnp.array([h0]), (float(exponent[r]),))
+
+
+def tent() -> Attractor:
+    """The tent map, whose orbits are at 0 after 54 steps of float64."""
+    return Attractor(
+        lambda h, x: jnp.where(h < 0.5, 2 * h, 2 - 2 * h), jnp.array([0.3]), (float(np.log(2)),)
+    )
+
+
+def doubling() -> Attractor:
+    """The doubling map, which shifts one binary digit out per step."""
+    return Attractor(lambda h, x: jnp.mod(2 * h, 1.0), jnp.array([0.3]), (float(np.log(2)),))
+
+
+def henon() -> Attractor:
+    """The Hénon map at (1.4, 0.3): det J = −0.3, so that the exponents sum to ln 0.3."""
+    return Attractor(
+        lambda h, x: jnp.stack([1 - 1.4 * h[0] ** 2 + h[1], 0.3 * h[0]]),
+        jnp.array([0.1, 0.1]),
+        (0.4192, float(np.log(0.3)) - 0.4192),
+    )
+
+
+def cat() -> Attractor:
+    """Arnold's cat map: a constant Jacobian, with the golden ratio squared as eigenvalue."""
+    matrix, exponent = jnp.array([[2.0, 1.0], [1.0, 1.0]]), float(np.log((3 + np.sqrt(5)) / 2))
+    return Attractor(
+        lambda h, x: jnp.mod(matrix @ h, 1.0), jnp.array([0.1234, 0.3711]), (exponent, -exponent)
+    )
+
+
+def ikeda(u=0.9) -> Attractor:
+    """The Ikeda map: only the sum 2 ln u of its exponents is known in closed form."""
+
+    def step(h, x):
+        angle = 0.4 - 6 / (1 + h @ h)
+        c, s = jnp.cos(angle), jnp.sin(angle)
+        return jnp.stack([1 + u * (h[0] * c - h[1] * s), u * (h[0] * s + h[1] * c)])
+
+    return Attractor(step, jnp.array([0.1, 0.1]), (float("nan"), float("nan")))
+
+
+def lorenz(dt=0.01) -> Attractor:
+    """The Lorenz equations (10, 28, 8/3) by the classical Runge–Kutta method."""
+
+    def field(h):
+        return jnp.stack(
+            [10 * (h[1] - h[0]), h[0] * (28 - h[2]) - h[1], h[0] * h[1] - 8 / 3 * h[2]]
+        )
+
+    def step(h, x):
+        k1 = field(h)
+        k2 = field(h + dt / 2 * k1)
+        k3 = field(h + dt / 2 * k2)
+        k4 = field(h + dt * k3)
+        return h + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+
+    exponents = (0.9056 * dt, 0.0, -14.5723 * dt)
+    return Attractor(step, jnp.array([1.0, 1.0, 20.0]), exponents)

@@ -20,6 +20,7 @@ _HOMES = {
     "diagnostics": ("GradientDiagnostics", "gradient_diagnostics"),
     "dynamics": ("Step", "rollout"),
     "initializers": ("INITIALIZERS",),
+    "lyapunov": ("LyapunovSpectrum", "lyapunov_spectrum"),
     "scaled": ("Scaled", "log_norm"),
     "tasks": ("TASKS", "Sample", "Task", "make_task"),
 }

@@ -1,0 +1,160 @@
+"""Lyapunov spectra against closed forms, and identities true of any cell and orbit."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import systems
+from flax import nnx
+from orbits import linear, measure
+from scipy.special import digamma, polygamma
+
+from throughtime import lyapunov as ly
+from throughtime.adjoints import starts
+from throughtime.cells import CELLS, as_step, make_cell
+from throughtime.dynamics import rollout
+
+# Closed forms
+
+
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32, jnp.bfloat16])
+def test_diagonal_matrix_has_its_logarithms_largest_first(dtype):
+    diagonal = np.array([0.5, 2.0**-60, 2.0, 0.125])
+    spectrum = measure(linear(np.diag(diagonal), dtype), 300, transient=200)
+    exact = np.sort(np.log(diagonal))[::-1]
+    assert np.allclose(spectrum.exponents, exact, rtol=4 * jnp.finfo(spectrum.growth.dtype).eps)
+    leading = measure(linear(np.diag(diagonal), dtype), 300, num_exponents=1, transient=200)
+    assert np.allclose(leading.exponents, np.log(2), rtol=1e-6)
+
+
+@pytest.mark.parametrize("gain", [0.3, 1.0, 1.7])
+def test_orthogonal_matrix_stretches_every_direction_by_its_gain(gain):
+    system = systems.orthogonal(gain)
+    spectrum = measure(system._replace(h0=system.h0 * 0), 500)
+    assert np.allclose(spectrum.growth, np.log(gain), atol=1e-14)
+    assert ly.status_of(spectrum) == "ok"
+
+
+def test_jordan_block_approaches_its_rate_as_log_t_over_t():
+    rho, length = 0.95, 2000
+    growth = measure(linear(systems.jordan(rho)), 2 * length).growth
+    gained = growth[length:].sum(axis=0) - length * np.log(rho)
+    assert np.allclose(gained, [np.log(2), -np.log(2)], atol=3 * 20 / length)
+    assert np.allclose(growth.sum(axis=1), 2 * np.log(rho), atol=1e-13)
+    assert ly.status_of(measure(linear(systems.jordan(rho)), 400)) == "not_converged"
+
+
+@pytest.mark.parametrize("n", [1, 2, 5, 16])
+def test_products_of_gaussian_matrices_have_newmans_exponents(n):
+    """ln r_i = ½ ln(χ²_{n−i+1}/n), independent in time: mean and variance are known exactly."""
+    length, gain = 3000, 1.3
+    weights = gain * np.random.default_rng(n).normal(size=(length, n * n)) / np.sqrt(n)
+    step = lambda h, x: x.reshape(n, n) @ h  # noqa: E731
+    run = jax.jit(lambda x: ly.lyapunov_spectrum(step, jnp.zeros(n), x))
+    spectrum = run(jnp.asarray(weights))
+    freedom = (n - np.arange(n)) / 2
+    exact = np.log(gain) + (np.log(2 / n) + digamma(freedom)) / 2
+    standard_error = np.sqrt(polygamma(1, freedom) / 4 / length)
+    assert np.all(np.abs(spectrum.exponents - exact) < 3 * standard_error)
+    errors = ly.exponent_errors(spectrum)
+    assert np.allclose(errors.standard_error, standard_error, rtol=0.25)
+    assert ly.status_of(spectrum) == "ok"
+
+
+def test_henon_map():
+    spectrum = measure(systems.henon(), 20_000, transient=100)
+    errors = ly.exponent_errors(spectrum)
+    assert np.all(np.abs(spectrum.exponents - np.array(systems.henon().exponents)) < 0.003)
+    assert np.all(
+        (errors.low < systems.henon().exponents) & (systems.henon().exponents < errors.high)
+    )
+    assert np.allclose(spectrum.growth.sum(axis=1), np.log(0.3), atol=1e-12)
+    dimension = ly.kaplan_yorke_dimension(np.asarray(spectrum.exponents), 2)
+    assert dimension == (pytest.approx(1.258, abs=0.003), False)
+
+
+def test_logistic_map():
+    exponents = measure(systems.logistic(), 100_000, transient=100).exponents
+    assert np.allclose(exponents, np.log(2), atol=1e-5)
+
+
+def test_cat_map():
+    exponents = measure(systems.cat(), 2000, transient=50).exponents
+    assert np.allclose(exponents, systems.cat().exponents, atol=1e-13)
+
+
+def test_ikeda_map_contracts_by_its_loss():
+    spectrum = measure(systems.ikeda(), 5000)
+    assert np.allclose(spectrum.growth.sum(axis=1), 2 * np.log(0.9), atol=1e-12)
+    assert spectrum.exponents[0] > 0.4
+
+
+def test_lorenz_attractor_within_its_own_error():
+    dt = 0.01
+    system = systems.lorenz(dt)
+    spectrum = measure(system, 400_000, transient=2000)
+    standard_error = ly.exponent_errors(spectrum).standard_error
+    assert np.all(np.abs(spectrum.exponents - np.array(system.exponents)) < 3 * standard_error)
+    assert np.all(standard_error / dt < 0.01)
+    assert spectrum.exponents.sum() / dt == pytest.approx(-41 / 3, abs=3e-4)
+    dimension = ly.kaplan_yorke_dimension(np.asarray(spectrum.exponents), 3)
+    assert dimension.value == pytest.approx(2.062, abs=0.002)
+
+
+# Identities true of any cell and orbit
+
+
+def every_cell(dtype=jnp.float64):
+    for name in CELLS:
+        hidden = 1 if name == "scalar" else 5
+        cell = make_cell(
+            name, 3, hidden, recurrent_scale=1.4, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(1)
+        )
+        yield pytest.param(as_step(cell), id=name)
+
+
+def inputs_for(length, dtype=jnp.float64):
+    return jax.random.normal(jax.random.key(3), (length, 3), dtype)
+
+
+@pytest.mark.parametrize("cell", [*every_cell()])
+def test_identities_of_every_cell(cell):
+    """Σ_i ln r_i(t) = ln |det J_t|; the first of all are the leading ones; a second orbit agrees.
+
+    A Jacobian taken one state late would fail the first at every step, a part of the state the
+    second estimate, which shares only the orbit: no derivative, and another direction at first.
+    """
+    step, h0, _ = cell
+    inputs, few = inputs_for(400), (h0.size + 1) // 2
+
+    @jax.jit
+    def measured():
+        previous = starts(h0, rollout(step, h0, inputs))
+        return (
+            ly.lyapunov_spectrum(step, h0, inputs),
+            ly.lyapunov_spectrum(step, h0, inputs, few, transient=100),
+            ly.perturbed_exponent(step, h0, inputs, transient=100),
+            jax.vmap(jax.jacfwd(step))(previous, inputs),
+        )
+
+    spectrum, leading, beside, jacobians = measured()
+    log_determinants = np.linalg.slogdet(np.asarray(jacobians))[1]
+    rounding = 20 * np.finfo(float).eps * np.linalg.cond(np.asarray(jacobians))
+    assert np.all(np.abs(spectrum.growth.sum(axis=1) - log_determinants) < rounding)
+    assert np.allclose(leading.growth, spectrum.growth[100:, :few], rtol=1e-9, atol=1e-9)
+    assert np.allclose(beside.exponents, leading.exponents[0], atol=5e-6)
+
+
+@pytest.mark.parametrize("name", ["henon", "logistic", "lorenz", "ikeda"])
+def test_a_second_chaotic_orbit_grows_at_the_same_rate(name):
+    system = getattr(systems, name)()
+    tangent = measure(system, 5000, num_exponents=1, transient=100)
+    beside = measure(system, 5000, measure=ly.perturbed_exponent, transient=100)
+    assert np.allclose(tangent.exponents, beside.exponents, atol=2e-6)
+
+
+def test_transient_is_left_out_and_passed_through():
+    spectrum = measure(systems.henon(), 200)
+    rest = measure(systems.henon(), 200, transient=30)
+    assert np.array_equal(rest.growth, spectrum.growth[30:])
+    assert np.allclose(rest.exponents, np.mean(spectrum.growth[30:], axis=0), rtol=1e-14)
