@@ -22,16 +22,16 @@ def main() -> None:
 
 def report(folder: Path, run_id: str | None) -> None:
     """Write tables and figures of one run and print what they say."""
-    from throughtime import bands, figures, records, tables
+    from throughtime import bands, figures, frames, records, tables
 
     runs = folder / "runs"
     found, missing = records.load_run(runs, run_id or records.latest_run(runs))
-    rows = records.rows_frame(found)
+    rows = frames.rows_frame(found)
     written = tables.write_table(rows, folder)
     print(bands.describe(bands.find(rows)))
 
     panels = tables.one_series_a_cell(rows)
-    summary, curves = tables.summarise(panels), records.curves_frame(found, panels["cell"])
+    summary, curves = tables.summarise(panels), frames.curves_frame(found, panels["cell"])
     written += figures.save(figures.gradient_by_lag(curves, panels), folder / "gradient_by_lag")
     if rows["recurrent_scale"].nunique() > 1 and rows["sequence_length"].nunique() > 1:
         written += figures.save(figures.ratio_heatmap(summary), folder / "ratio_heatmap")

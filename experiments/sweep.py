@@ -38,7 +38,8 @@ def one_point(config: DictConfig, directory: Path, is_job: bool = False) -> floa
     if isinstance(value, InputError):
         raise value
     if not is_job:
-        from throughtime.records import load_run, rows_frame
+        from throughtime.frames import rows_frame
+        from throughtime.records import load_run
         from throughtime.tables import describe_point
 
         print(describe_point(rows_frame(load_run(directory.parent, directory.name)[0])))

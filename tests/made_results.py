@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from throughtime.frames import rows_of
 from throughtime.points import Point
-from throughtime.records import rows_of
 from throughtime.results import Result
 
 CURVES = np.array([[0.0, -1e-17, -np.inf], [np.pi, 1e300, 0.1]])

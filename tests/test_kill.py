@@ -18,7 +18,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from throughtime.records import latest_run, load_run, read_lines, rows_frame
+from throughtime.frames import rows_frame
+from throughtime.records import latest_run, load_run, read_lines
 
 SWEEP = str(Path(__file__).parent.parent / "experiments" / "sweep.py")
 SIZES = ["hidden_features=4", "batch_size=2", "num_seeds=8", "sequence_length=60"]

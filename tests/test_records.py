@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from made_results import CURVES, point, result
 
-from throughtime import records
+from throughtime import frames, records
 from throughtime.ledger import Ledger
 from throughtime.points import InputError
 from throughtime.provenance import provenance
@@ -28,7 +28,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert missing == 0
     assert [record["key"] for record in found] == [point(1.0).key, point(2.0).key]
     assert np.array_equal(found[0]["curves"], CURVES)
-    frame = records.rows_frame(found)
+    frame = frames.rows_frame(found)
     assert frame["recurrent_scale"].tolist() == [1.0, 1.0, 2.0, 2.0]
     assert frame["seed"].tolist() == [0, 1, 0, 1]
     assert frame["log10_gradient_ratio"].tolist() == [1.0, 3.0] * 2
@@ -36,7 +36,7 @@ def test_what_is_read_is_what_was_written(tmp_path):
     assert frame["first_inf_lag"].fillna(-1).tolist() == [2, -1] * 2
     assert set(frame["source"]) == {ORIGIN["source"]}
     assert set(frame["matmul_precision"]) == {"highest"}
-    curves = records.curves_frame(found)
+    curves = frames.curves_frame(found)
     one = curves[(curves["recurrent_scale"] == 2.0) & (curves["seed"] == 1)]
     assert one["lag"].tolist() == [0, 1, 2]
     assert one["log_norm"].tolist() == CURVES[1].tolist()
@@ -64,7 +64,7 @@ def test_records_of_other_code_enter_a_run_only_if_it_keeps_them(tmp_path):
         keys = [point(1.0).key, point(2.0).key]
         made_by = other if run_id == "before" else ORIGIN
         records.note_run(tmp_path / run_id, keys, made_by, asked)
-        frame = records.rows_frame(records.load_run(tmp_path, run_id)[0])
+        frame = frames.rows_frame(records.load_run(tmp_path, run_id)[0])
         first = frame[frame["seed"] == 0]
         found = dict(zip(first["recurrent_scale"], first["log10_gradient_ratio"], strict=True))
         assert found == expected

@@ -13,7 +13,7 @@ import pytest
 from flax import nnx
 from made_results import rows
 
-from throughtime import programs, sweeps
+from throughtime import compilation, programs, sweeps
 from throughtime.adjoints import adjoint_log_norms
 from throughtime.cells import ACTIVATIONS, CELLS, as_step, hidden
 from throughtime.initializers import INITIALIZERS
@@ -254,7 +254,7 @@ def test_memory_is_estimated_from_above_and_never_far():
     for cell in ("elman", "gru", "lstm"):
         key = programs.program_key(point(cell=cell, cell_options=(), hidden_features=64))
         assert sweeps.points_at_once(key) == 8
-        used = sweeps._memory_used(sweeps._compiled(key, 8, 1).calls[0])
+        used = compilation.memory_used(compilation.compiled(key, 8, 1).calls[0])
         needed = sweeps.memory_needed(key, 8)
         assert needed / sweeps.OVERESTIMATED < used < needed
 
@@ -310,14 +310,14 @@ def test_a_point_that_breaks_its_batch_fails_alone(monkeypatch):
 
 def test_a_program_that_does_not_compile_fails_its_points_by_name_and_no_others(monkeypatch):
     bad, good = point(hidden_features=7), point(hidden_features=5)
-    program = sweeps._program
+    program = compilation._program
 
     def refuse(key):
         if key.hidden_features == 7:
             raise TypeError("cannot trace this\nand here is why")
         return program(key)
 
-    monkeypatch.setattr(sweeps, "_program", refuse)
+    monkeypatch.setattr(compilation, "_program", refuse)
     failures = run(*(dataclasses.replace(bad, seed=seed) for seed in range(9)), good)
     assert {failure.reason for failure in failures[:9]} == {"TypeError: cannot trace this"}
     assert rows(failures[9])[0]["status"] == "ok"
@@ -329,13 +329,34 @@ from throughtime import devices
 devices.start("cpu")
 import jax
 from test_sweeps import point, run
-assert jax.local_device_count() == int(sys.argv[1])
+from throughtime import compilation, sweeps
+devices = jax.local_device_count()
+assert devices == int(sys.argv[1])
+sweeps.WORTH_A_DEVICE["cpu"] = 1
 grid = [point(cell=cell, cell_options=(), num_seeds=networks, seed=seed, recurrent_scale=scale)
         for cell in ("elman", "lstm") for networks in (1, 5)
         for seed in range(20) for scale in (1.0, 3.0)]
 for result in run(*grid):
     print(hashlib.sha256(repr(result.each).encode() + result.curves.tobytes()).hexdigest())
+# 40 points of 1 network are 3 batches, of 5 networks 14.
+assert compilation.num_compiled() == 2 * (min(devices, 3) + min(devices, 14))
 """
+
+
+def test_another_device_is_used_where_the_work_is_worth_compiling_for_it(monkeypatch):
+    monkeypatch.setattr(jax, "local_device_count", lambda: 8)
+    monkeypatch.setattr(sweeps, "memory_free", lambda: 2**40)
+    small = dataclasses.replace(point(), hidden_features=32, num_seeds=1, batch_size=8)
+    large = dataclasses.replace(small, hidden_features=512, sequence_length=1000)
+    devices = {
+        count: [sweeps._whole(programs.program_key(one), count)[1] for one in (small, large)]
+        for count in (1, 16, 17, 200, 50_000, 1_000_000)
+    }
+    assert devices[1] == devices[16] == [1, 1]
+    assert devices[17] == [1, 2]
+    assert devices[200] == [1, 8]
+    assert 1 < devices[50_000][0] <= 8
+    assert devices[1_000_000] == [8, 8]
 
 
 @pytest.mark.slow

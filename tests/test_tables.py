@@ -9,7 +9,7 @@ import pytest
 from made_rows import INF, NAN, frame, power_sweep, rows_of
 
 import throughtime
-from throughtime import records, statistics, tables
+from throughtime import frames, statistics, tables
 from throughtime.provenance import provenance
 
 
@@ -117,7 +117,7 @@ def test_no_column_of_a_records_origin_is_taken_for_a_setting():
     (row,) = rows_of([-1.0]).to_dict("records")
     each = {name: [row.pop(name)] for name in ("seed", "first_zero_lag", "first_inf_lag")}
     shared = {**row, "networks_at_once": 16}
-    frame = records.rows_frame([record | {"shared": shared, "each": each}])
+    frame = frames.rows_frame([record | {"shared": shared, "each": each}])
     assert tables.point_columns(frame) == tables.point_columns(rows_of([-1.0]))
 
 

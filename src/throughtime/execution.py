@@ -137,14 +137,14 @@ def _share(groups: dict, how: How) -> dict:
 
 def _batches(groups: dict, origin: dict, folder: Path, how: How) -> Iterator[Batch]:
     """Results as they come, from this process or from the cluster."""
-    from throughtime import sweeps
+    from throughtime import compilation, sweeps
 
     if how.cluster.is_remote:
         yield from _driver(folder, origin, how).run(groups)
         return
     for key, members in groups.items():
         for results in sweeps.run_group(key, members):
-            yield Batch(results, origin, key.label, sweeps.num_compiled())
+            yield Batch(results, origin, key.label, compilation.num_compiled())
 
 
 def _driver(folder: Path, origin: dict, how: How):

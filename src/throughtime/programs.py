@@ -57,7 +57,7 @@ def program_key(point: Point) -> ProgramKey:
 
 
 def network_source(key: ProgramKey):
-    """The compiled source of weights; programs that differ in their steps alone share it.
+    """The source of weights; programs that differ in their steps alone share it.
 
     Args:
         key: the program.
@@ -76,9 +76,8 @@ def _network_source(key: ProgramKey):
     return jax.jit(jax.vmap(per_seed))
 
 
-@functools.cache
 def batch_source(key: ProgramKey):
-    """The compiled source of inputs.
+    """The source of inputs; programs that differ in their networks alone share it.
 
     Args:
         key: the program.
@@ -87,6 +86,12 @@ def batch_source(key: ProgramKey):
         A function of data seeds ``(points,)`` and lengths ``(points,)`` that returns samples with
         leading axes points and sequences, weighted for the loss that the program measures.
     """
+    return _batch_source(key._replace(cell="", cell_options=(), hidden_features=0, num_seeds=0))
+
+
+@functools.cache
+def _batch_source(key: ProgramKey):
+    """Points × sequences, drawn."""
     task = task_of(key)
 
     def draw(data_seed, length) -> Sample:

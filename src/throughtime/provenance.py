@@ -24,6 +24,7 @@ COMPARABLE = ("schema", "source", *PACKAGES, "python", "platform", "device", "ma
 NUMERICS = (
     "adjoints",
     "cells",
+    "compilation",
     "devices",
     "diagnostics",
     "dynamics",

@@ -1,4 +1,4 @@
-"""Records on disk as tables: one line per point, curves and provenance included.
+"""Records on disk: one line per point, curves and provenance included.
 
 ``results/<name>/runs/records.jsonl`` holds every point ever measured for an experiment, and
 ``results/<name>/runs/<run id>/`` what one run asked for: a table is made of a run's points, never
@@ -16,13 +16,9 @@ from statistics import median
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
 from throughtime.points import InputError
 from throughtime.provenance import differences
-
-CURVE_OF = ("cell", "recurrent_scale", "sequence_length", "seed")
-"""The columns that say whose a curve is."""
 
 _HEAD = re.compile(rb'\{"key": "([^"]*)", "origin": "(\w+)"')
 """How a record begins: enough to know whose it is without decoding its curves."""
@@ -207,58 +203,3 @@ def _lines_of(runs: Path, run_id: str) -> tuple[list[str], Iterator[Line]]:
         if line.key in wanted and (keep or not differences(line.origin, run["origin"]))
     )
     return list(wanted), lines
-
-
-def rows_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
-    """Records as a table of numbers, one row per point and network.
-
-    Args:
-        records: from `load_run`.
-
-    Returns:
-        The rows with the columns of their origin; lags and steps that never came are missing.
-    """
-    frame = pd.DataFrame([row for record in records for row in _rows(record)])
-    lags = ["first_zero_lag", "first_inf_lag", "first_bad_step"]
-    return frame.assign(**{lag: frame[lag].astype("Int64") for lag in lags})
-
-
-def rows_of(shared: dict[str, Any], each: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """The networks of a point as rows.
-
-    Args:
-        shared: the columns that they have in common.
-        each: the columns that they have each.
-
-    Returns:
-        A row for each network.
-    """
-    networks = zip(*each.values(), strict=True)
-    return [shared | dict(zip(each, network, strict=True)) for network in networks]
-
-
-def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of a record, with where they come from."""
-    own = {name: record[name] for name in ("key", "run_id", "created")}
-    return rows_of(own | record["origin"] | record["shared"], record["each"])
-
-
-def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:
-    """Records as a tidy table of curves, one row per point, network and lag.
-
-    Args:
-        records: from `load_run`.
-        cells: names to use for the cell of each row of `rows_frame`; None keeps the cells' own.
-
-    Returns:
-        Columns cell, recurrent_scale, sequence_length, seed, lag and log_norm (nats).
-    """
-    rows = [row for record in records for row in _rows(record)]
-    curves = [curve for record in records for curve in record["curves"]]
-    lengths = [len(curve) for curve in curves]
-    labels = pd.DataFrame(rows, columns=list(CURVE_OF))
-    if cells is not None:
-        labels = labels.assign(cell=cells.to_numpy())
-    repeated = labels.loc[labels.index.repeat(lengths)].reset_index(drop=True)
-    lags = np.concatenate([np.arange(length) for length in lengths])
-    return repeated.assign(lag=lags, log_norm=np.concatenate(curves))

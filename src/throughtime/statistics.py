@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.stats import binom
+from scipy.special import bdtr, bdtrc
 
 FACTOR = 1.0
 """Decades. A change of the gradient within a factor of ten counts as no change."""
@@ -255,8 +255,8 @@ def _log_ratios(log_norms: np.ndarray) -> np.ndarray:
 def _interval_ranks(count: int, probability: float, confidence: float) -> tuple[int, int]:
     """Ranks (1 … n) of the bounding order statistics; 0 and n + 1 where there is none."""
     tail = (1 - confidence) / 2
-    below = binom.cdf(np.arange(count), count, probability)
-    above = binom.sf(np.arange(count), count, probability)
+    below = bdtr(np.arange(count), count, probability)
+    above = bdtrc(np.arange(count), count, probability)
     return int((below <= tail).sum()), count + 1 - int((above <= tail).sum())
 
 

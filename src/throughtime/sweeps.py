@@ -10,34 +10,28 @@ import functools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
-from jax.sharding import SingleDeviceSharding
 
 from throughtime.cells import as_step
+from throughtime.compilation import Program, compiled
 from throughtime.devices import memory_free
-from throughtime.diagnostics import GradientDiagnostics, gradient_diagnostics
 from throughtime.points import Point
-from throughtime.programs import (
-    ProgramKey,
-    batch_source,
-    draw_network,
-    make,
-    network_source,
-    program_key,
-    structure_of,
-    task_of,
-)
+from throughtime.programs import ProgramKey, draw_network, make, program_key, task_of
 from throughtime.results import Failure, Result, results_of
 
 NETWORKS_AT_ONCE = {"cpu": 16, "gpu": 1024, "tpu": 1024}
 """How many networks a program measures together on a device. More falls out of a CPU's cache."""
+
+WORTH_A_DEVICE = {"cpu": 2**32, "gpu": 1, "tpu": 1}
+"""The least work for each device, in weights times steps times sequences times networks.
+
+One more core is worth a compilation of its own only where it saves more than that takes: about as
+long as a core needs for so much work. An accelerator is there to be used."""
 
 STATE_COPIES = 20
 """Floats of working memory per state, step and sequence, at most; measured with memory_analysis."""
@@ -107,15 +101,21 @@ def memory_needed(key: ProgramKey, num_points: int) -> int:
         ValueError: if the cell or the task of the program cannot be made.
         ImportError: if a package that the task needs is not installed.
     """
-    draw = functools.partial(draw_network, key)
-    network = jax.eval_shape(draw, jnp.uint32(0), jnp.float32(1))
-    weights = sum(leaf.size for leaf in jax.tree.leaves(network))
-    state = jax.eval_shape(lambda: as_step(make(key, 1.0, nnx.Rngs(0))).h0).size
+    weights, state = _floats(key)
     task = task_of(key)
     per_step = STATE_COPIES * state + 2 * (task.in_features + task.out_features)
     networks = num_points * key.num_seeds
     floats = networks * (4 * weights + key.batch_size * key.num_steps * per_step)
     return floats * jnp.dtype(key.dtype).itemsize
+
+
+@functools.cache
+def _floats(key: ProgramKey) -> tuple[int, int]:
+    """The sizes of a network: its weights and its state."""
+    draw = functools.partial(draw_network, key)
+    network = jax.eval_shape(draw, jnp.uint32(0), jnp.float32(1))
+    state = jax.eval_shape(lambda: as_step(make(key, 1.0, nnx.Rngs(0))).h0).size
+    return sum(leaf.size for leaf in jax.tree.leaves(network)), state
 
 
 def points_at_once(key: ProgramKey) -> int:
@@ -152,7 +152,7 @@ def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Sequence[Res
         batch = [queue.popleft() for _ in range(min(math.prod(shape), len(queue)))]
         program = None
         try:
-            program = _compiled(key, *shape)
+            program = compiled(key, *shape)
             results = _measured(program, batch)
         except Exception as error:
             if shape != (1, 1):
@@ -169,21 +169,15 @@ def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Sequence[Res
 def _whole(key: ProgramKey, num_points: int) -> tuple[int, int]:
     """Points at once on each device, and devices, for a group of some size."""
     size = points_at_once(key)
-    return size, min(jax.local_device_count(), math.ceil(num_points / size))
+    weights, _ = _floats(key)
+    work = num_points * key.num_seeds * key.batch_size * key.num_steps * weights
+    paying = work // WORTH_A_DEVICE[jax.default_backend()]
+    return size, min(jax.local_device_count(), math.ceil(num_points / size), max(1, paying))
 
 
 def _halved(size: int, num_devices: int) -> tuple[int, int]:
     """Half the points on each device; a single device when there is one point on each."""
     return (size // 2, num_devices) if size > 1 else (1, 1)
-
-
-def num_compiled() -> int:
-    """The number of programs that measure, compiled so far by this process.
-
-    Returns:
-        A count.
-    """
-    return _compiled.cache_info().currsize
 
 
 def _why(error: Exception) -> str:
@@ -192,112 +186,32 @@ def _why(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-class Program(NamedTuple):
-    """A program, compiled for each device by itself.
-
-    Partitioned over devices by the compiler, as `jax.shard_map` does it, a program differs in its
-    last bits from what one device computes.
-
-    Attributes:
-        key: what it is.
-        size: how many points it measures at once on each device.
-        calls: the program for each device.
-        devices: the devices.
-    """
-
-    key: ProgramKey
-    size: int
-    calls: list[Callable]
-    devices: list[Any]
-
-
 def _measured(program: Program, points: list[Point]) -> list[Result]:
     """Draw weights and inputs on the CPU, measure on the devices, bring the numbers back."""
-    key, size, calls, devices = program
+    size = program.size
     began = time.perf_counter()
     parts = [points[first : first + size] for first in range(0, len(points), size)]
     # All is drawn before anything runs: a CPU that measures would draw only when it is done.
-    drawn = [_drawn(key, part + [part[-1]] * (size - len(part))) for part in parts]
+    drawn = [_drawn(program, part + [part[-1]] * (size - len(part))) for part in parts]
     running = [
         call(*jax.device_put(arguments, device))
-        for arguments, call, device in zip(drawn, calls, devices, strict=False)
+        for arguments, call, device in zip(drawn, program.calls, program.devices, strict=False)
     ]
     measured = [jax.tree.map(np.asarray, one) for one in running]
     shared = {
-        "in_features": task_of(key).in_features,
-        "networks_at_once": size * key.num_seeds,
-        "seconds": (time.perf_counter() - began) / len(points) / key.num_seeds,
+        "in_features": task_of(program.key).in_features,
+        "networks_at_once": size * program.key.num_seeds,
+        "seconds": (time.perf_counter() - began) / len(points) / program.key.num_seeds,
     }
     pairs = zip(parts, measured, strict=True)
     return [result for part, one in pairs for result in results_of(part, one, shared)]
 
 
-def _drawn(key: ProgramKey, points: list[Point]):
+def _drawn(program: Program, points: list[Point]):
     """The arguments of the program for one device, as NumPy arrays."""
-    return _draw(
-        key,
-        np.array([[p.seed + i for i in range(key.num_seeds)] for p in points], np.uint32),
-        np.array([p.recurrent_scale for p in points]),
-        np.array([p.data_seed for p in points], np.uint32),
-        np.array([p.sequence_length for p in points], np.int32),
-    )
-
-
-def _draw(key: ProgramKey, seeds, scales, data_seeds, lengths):
-    """Networks and batches, drawn on the CPU."""
-    with jax.default_device(jax.local_devices(backend="cpu")[0]):
-        networks = network_source(key)(seeds, scales)
-        batches = batch_source(key)(data_seeds, lengths)
+    lengths = np.array([p.sequence_length for p in points], np.int32)
+    seeds = [[p.seed + i for i in range(program.key.num_seeds)] for p in points]
+    scales = np.array([p.recurrent_scale for p in points])
+    networks = program.networks(np.array(seeds, np.uint32), scales)
+    batches = program.batches(np.array([p.data_seed for p in points], np.uint32), lengths)
     return jax.tree.map(np.asarray, (networks, batches, lengths))
-
-
-@functools.cache
-def _compiled(key: ProgramKey, size: int, num_devices: int) -> Program:
-    """Compile the program for some points on each of some devices.
-
-    Raises:
-        MemoryError: if it needs more than is free.
-    """
-    devices = jax.local_devices()[:num_devices]
-    # Drawn for real, so that what draws is compiled now and no batch is timed with it.
-    seeds, lengths = np.zeros((size, key.num_seeds), np.uint32), np.full(size, 2, np.int32)
-    example = _draw(key, seeds, np.ones(size), seeds[:, 0], lengths)
-    lowered = [_program(key).lower(*_placed(example, device)) for device in devices]
-    with ThreadPoolExecutor() as compilers:
-        calls = list(compilers.map(lambda one: one.compile(), lowered))
-    needed, free = _memory_used(calls[0]), memory_free()
-    if needed > free:
-        raise MemoryError(
-            f"{size * key.num_seeds} networks of {key.num_steps} steps need "
-            f"{needed / 2**30:.3g} GiB of memory, and {free / 2**30:.3g} GiB are free."
-        )
-    return Program(key, size, calls, devices)
-
-
-def _memory_used(call) -> int:
-    """The bytes that a compiled program takes on each device; 0 where the compiler cannot tell."""
-    used = call.memory_analysis()
-    if used is None:
-        return 0
-    return used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes
-
-
-def _placed(arrays, device):
-    """The shapes of arrays, as if they lay on a device."""
-    sharding = SingleDeviceSharding(device)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), arrays
-    )
-
-
-@functools.cache
-def _program(key: ProgramKey):
-    """Points × networks, each on its point's batch."""
-    structure, task = structure_of(key), task_of(key)
-
-    def one(network, batch, length) -> GradientDiagnostics:
-        weights, readout = network
-        cell = nnx.merge(structure, weights)
-        return gradient_diagnostics(cell, readout, task.loss, batch, length)
-
-    return jax.jit(jax.vmap(jax.vmap(one, (0, None, None))))
