@@ -56,7 +56,8 @@ length and seed.
 
 - `cache`: cold, nothing was compiled before; warm, all was, by an earlier process; none, \
 nothing is.
-- `times_basic`: how often its time fits into that of Hydra's basic launcher on the same points.
+- `times_basic`: how often its time fits into that of Hydra's basic launcher on the same points, \
+with the same cache (PyTorch's into the cold one's).
 - `equal_rows`: yes, every number and curve has the bits of the first row of as many points.
 - `first_row_seconds`: until the first result is on the disk, seen within {POLL} s.
 - `measuring_seconds`: what the records say of themselves, added up over all points; without \
@@ -90,7 +91,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with one_sentence(), tempfile.TemporaryDirectory() as folder:
         peers = peer_versions()
-        benchmark = Benchmark(Path(folder))
+        benchmark = Benchmark(Path(folder), repeats=1 if arguments.quick else REPEATS)
         for case in plan(arguments.quick, arguments.all):
             row = benchmark.measure(case)
             print(", ".join(f"{name} {text}" for name, text in texts(row).items()), flush=True)
@@ -107,6 +108,7 @@ def plan(quick: bool, everything: bool) -> list[Case]:
         *(Case(launcher, "cold", points) for launcher in ("basic", "joblib") for points in peers),
         *(Case("torch", "none", points) for points in (small, large)),
         *(Case("batched", "cold", points) for points in growth),
+        *(Case("basic", "warm", points) for points in peers),
         *(Case("batched", "warm", points) for points in (small, large)),
     ]
 
@@ -114,8 +116,8 @@ def plan(quick: bool, everything: bool) -> list[Case]:
 class Benchmark:
     """Cases measured one after the other, in a folder for what they leave."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, repeats: int = REPEATS):
+        self.folder, self.repeats = folder, repeats
         self.rows: list[dict[str, Any]] = []
         self.origin: dict[str, Any] = {}
         self.numbers: dict[int, dict[str, str]] = {}
@@ -128,7 +130,7 @@ class Benchmark:
         row = case._asdict() | {
             "seconds": cost.seconds,
             "points_per_second": case.points / cost.seconds,
-            "times_basic": self._times_basic(case.points, cost.seconds),
+            "times_basic": self._times_basic(case, cost.seconds),
             "first_row_seconds": cost.first_row,
             "bytes_per_point": path.stat().st_size / case.points,
             "peak_mib": cost.peak / 2**20,
@@ -169,7 +171,7 @@ class Benchmark:
         """Seconds to start sweeps of `BASE` points, and to resume batched ones."""
         startups, resumes = [], []
         case = Case(launcher, cache, BASE)
-        for i in range(REPEATS):
+        for i in range(self.repeats):
             folder = self.folder / f"{launcher}-{BASE}-{i}"
             cost, path = sweep(folder, case)
             startups.append(cost.seconds - read(path).seconds)
@@ -187,9 +189,10 @@ class Benchmark:
             raise RuntimeError(f"{case}: {len(differ)} points differ, the first is {differ[0]}.")
         return first is not numbers
 
-    def _times_basic(self, points: int, seconds: float) -> float | None:
+    def _times_basic(self, case: Case, seconds: float) -> float | None:
         """How often a time fits into that of the basic launcher; None where that was not run."""
-        same = [row for row in self.rows if (row["launcher"], row["points"]) == ("basic", points)]
+        basic = ("basic", "warm" if case.cache == "warm" else "cold", case.points)
+        same = [row for row in self.rows if tuple(row[name] for name in Case._fields) == basic]
         return same[0]["seconds"] / seconds if same else None
 
 

@@ -129,6 +129,7 @@ def test_all_launchers_record_equal_rows(tmp_path):
     assert set(equal) == {"yes"}
     assert set(equal.index) == {
         ("joblib", "cold", 50),
+        ("basic", "warm", 50),
         ("batched", "cold", 50),
         ("batched", "warm", 50),
         ("batched", "warm", 200),
