@@ -6,6 +6,7 @@ python experiments/report.py results/standard --run 20260131T120000000000
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 from throughtime.command_line import one_sentence
 
@@ -22,22 +23,47 @@ def main() -> None:
 
 def report(folder: Path, run_id: str | None) -> None:
     """Write tables and figures of one run and print what they say."""
-    from throughtime import bands, figures, frames, records, tables
+    from throughtime import figures, frames, records, tables
 
     runs = folder / "runs"
     found, missing = records.load_run(runs, run_id or records.latest_run(runs))
     rows = frames.rows_frame(found)
     written = tables.write_table(rows, folder)
-    print(bands.describe(bands.find(rows)))
-
     panels = tables.one_series_a_cell(rows)
-    summary, curves = tables.summarise(panels), frames.curves_frame(found, panels["cell"])
-    written += figures.save(figures.gradient_by_lag(curves, panels), folder / "gradient_by_lag")
-    if rows["recurrent_scale"].nunique() > 1 and rows["sequence_length"].nunique() > 1:
-        written += figures.save(figures.ratio_heatmap(summary), folder / "ratio_heatmap")
+    draw = spectrum_figures if "leading_exponent" in rows else gradient_figures
+    for name, figure in draw(found, rows, panels).items():
+        written += figures.save(figure, folder / name)
     print("written: " + ", ".join(str(path) for path in written))
     if missing:
         print(f"{missing} points of this run are missing; the same sweep command runs them.")
+
+
+def gradient_figures(found: list, rows, panels) -> dict[str, Any]:
+    """The gradient by lag, and what is left of it as a field; prints the stable scales."""
+    from throughtime import bands, figures, frames, tables
+
+    print(bands.describe(bands.find(rows)))
+    curves = frames.curves_frame(found, panels["cell"])
+    drawn = {"gradient_by_lag": figures.gradient_by_lag(curves, panels)}
+    if rows["recurrent_scale"].nunique() > 1 and rows["sequence_length"].nunique() > 1:
+        drawn["ratio_heatmap"] = figures.ratio_heatmap(tables.summarise(panels))
+    return drawn
+
+
+def spectrum_figures(found: list, rows, panels) -> dict[str, Any]:
+    """The leading exponent by scale beside theory, and spectra where more than it was measured."""
+    from throughtime import figures, frames, tables
+    from throughtime.predictions import exponent_predictions
+
+    drawn = {}
+    if rows["recurrent_scale"].nunique() > 1:
+        predicted = exponent_predictions(panels.assign(kind=rows["cell"]))
+        summary = tables.summarise(panels)
+        drawn["exponent_by_scale"] = figures.exponent_by_scale(summary, predicted)
+    if any(record["curves"].shape[1] > 1 for record in found):
+        exponents = frames.spectra_frame(found, panels["cell"])
+        drawn["spectra"] = figures.spectra(exponents)
+    return drawn
 
 
 if __name__ == "__main__":

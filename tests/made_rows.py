@@ -14,6 +14,7 @@ def rows_of(ratios, *, seed=0, status="ok", **point):
         "cell": "lstm",
         "recurrent_scale": 1.0,
         "sequence_length": 50,
+        "diagnostic": "gradient",
         "dtype": "float32",
     } | point
     count = len(ratios)
@@ -27,6 +28,7 @@ def rows_of(ratios, *, seed=0, status="ok", **point):
         "first_zero_lag": pd.array([None] * count, "Int64"),
         "first_inf_lag": pd.array([None] * count, "Int64"),
         "first_bad_step": pd.array([None] * count, "Int64"),
+        "loss": 0.5,
         "status": status,
     }
     provenance = {"run_id": "r1", "commit": "c0ffee", "device": "cpu", "seconds": 0.25}

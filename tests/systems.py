@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from throughtime.adjoints import StepwiseLoss
+from throughtime.cells import SYSTEMS
 
 
 class System(NamedTuple):
@@ -64,10 +65,16 @@ class Attractor(NamedTuple):
     exponents: tuple[float, ...]
 
 
+def classic(name, parameter, h0, exponents) -> Attractor:
+    """A system that the package brings, at a parameter."""
+    step, parameter = SYSTEMS[name].step, jnp.asarray(parameter, jnp.float64)
+    return Attractor(lambda h, x: step(h, parameter), jnp.array(h0), tuple(map(float, exponents)))
+
+
 def logistic(r=4.0, h0=0.3) -> Attractor:
     """h' = r h (1 − h): at r = 4 conjugate to the tent map, at r = 3.2 on a cycle of two points."""
     exponent = {4.0: np.log(2), 3.2: np.log(abs(4 + 2 * r - r**2)) / 2, 2.5: np.log(abs(2 - r))}
-    return Attractor(lambda h, x: r * h * (1 - h), jnp.array([h0]), (float(exponent[r]),))
+    return classic("logistic", r, [h0], [exponent[r]])
 
 
 def tent() -> Attractor:
@@ -84,46 +91,20 @@ def doubling() -> Attractor:
 
 def henon() -> Attractor:
     """The Hénon map at (1.4, 0.3): det J = −0.3, so that the exponents sum to ln 0.3."""
-    return Attractor(
-        lambda h, x: jnp.stack([1 - 1.4 * h[0] ** 2 + h[1], 0.3 * h[0]]),
-        jnp.array([0.1, 0.1]),
-        (0.4192, float(np.log(0.3)) - 0.4192),
-    )
+    return classic("henon", 1.4, [0.1, 0.1], [0.4192, np.log(0.3) - 0.4192])
 
 
 def cat() -> Attractor:
     """Arnold's cat map: a constant Jacobian, with the golden ratio squared as eigenvalue."""
-    matrix, exponent = jnp.array([[2.0, 1.0], [1.0, 1.0]]), float(np.log((3 + np.sqrt(5)) / 2))
-    return Attractor(
-        lambda h, x: jnp.mod(matrix @ h, 1.0), jnp.array([0.1234, 0.3711]), (exponent, -exponent)
-    )
+    exponent = np.log((3 + np.sqrt(5)) / 2)
+    return classic("cat", 1.0, [0.1234, 0.3711], [exponent, -exponent])
 
 
 def ikeda(u=0.9) -> Attractor:
     """The Ikeda map: only the sum 2 ln u of its exponents is known in closed form."""
-
-    def step(h, x):
-        angle = 0.4 - 6 / (1 + h @ h)
-        c, s = jnp.cos(angle), jnp.sin(angle)
-        return jnp.stack([1 + u * (h[0] * c - h[1] * s), u * (h[0] * s + h[1] * c)])
-
-    return Attractor(step, jnp.array([0.1, 0.1]), (float("nan"), float("nan")))
+    return classic("ikeda", u, [0.1, 0.1], [np.nan, np.nan])
 
 
-def lorenz(dt=0.01) -> Attractor:
-    """The Lorenz equations (10, 28, 8/3) by the classical Runge–Kutta method."""
-
-    def field(h):
-        return jnp.stack(
-            [10 * (h[1] - h[0]), h[0] * (28 - h[2]) - h[1], h[0] * h[1] - 8 / 3 * h[2]]
-        )
-
-    def step(h, x):
-        k1 = field(h)
-        k2 = field(h + dt / 2 * k1)
-        k3 = field(h + dt / 2 * k2)
-        k4 = field(h + dt * k3)
-        return h + dt / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-
-    exponents = (0.9056 * dt, 0.0, -14.5723 * dt)
-    return Attractor(step, jnp.array([1.0, 1.0, 20.0]), exponents)
+def lorenz() -> Attractor:
+    """The Lorenz equations (10, 28, 8/3) by the classical Runge–Kutta method, in steps of 0.01."""
+    return classic("lorenz", 28.0, [1.0, 1.0, 20.0], [0.009056, 0.0, -0.145723])

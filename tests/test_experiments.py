@@ -16,6 +16,7 @@ from omegaconf import OmegaConf
 
 from hydra_plugins.throughtime._composer import Composer
 from throughtime import sweeps
+from throughtime.cells import SYSTEMS
 from throughtime.points import read_point
 from throughtime.programs import program_key
 
@@ -54,8 +55,8 @@ def measure(*overrides):
 @pytest.mark.parametrize("cell", names("cell"))
 @pytest.mark.usefixtures("hydra")
 def test_every_cell_configuration_runs(cell):
-    size = ["hidden_features=1"] if cell == "scalar" else []
-    result = measure(f"cell={cell}", *size)
+    size = 1 if cell == "scalar" else len(SYSTEMS[cell].start) if cell in SYSTEMS else 4
+    result = measure(f"cell={cell}", f"hidden_features={size}")
     assert [row["status"] for row in rows(result)] == ["ok", "ok"]
     assert result.curves.shape == (2, 8)
     # A curve differs from network to network unless nothing random acts on the gradient.
@@ -75,10 +76,21 @@ def test_every_task_configuration_runs(task):
 def test_every_experiment_composes_into_points(experiment):
     config = compose("sweep", [f"+experiment={experiment}"], return_hydra_config=True)
     assert config.name == experiment
-    for key, values in config.hydra.sweeper.params.items():
-        for value in values.split(","):
+    for key, values in (config.hydra.sweeper.params or {}).items():
+        # Of linspace(a,b,n) the first.
+        for value in values.split(",") if "(" not in values else re.findall(r"\((.+?),", values):
             one = compose("sweep", [f"+experiment={experiment}", f"{key}={value}"])
             assert read_point(OmegaConf.to_container(one, resolve=True))
+
+
+@pytest.mark.usefixtures("hydra")
+def test_spectra_are_swept_with_or_without_their_own_command():
+    for experiment in ("exponents", "spectra", "henon"):
+        one, other = (
+            OmegaConf.to_container(compose(primary, [f"+experiment={experiment}"]), resolve=True)
+            for primary in ("sweep", "spectrum")
+        )
+        assert read_point(one) == read_point(other)
 
 
 def test_the_standard_experiment_is_what_it_says(hydra):
@@ -91,7 +103,7 @@ def test_the_standard_experiment_is_what_it_says(hydra):
 def test_fast_composition_equals_hydras_own(hydra):
     jobs = [
         [f"{group}={name}", "recurrent_scale=0.7", f"{group}.name={name}", "sequence_length=9"]
-        for group in ("cell", "task")
+        for group in ("cell", "task", "diagnostic")
         for name in names(group)
     ]
     jobs += [["+experiment=standard", "cell=lstm", "cell.forget_bias=1.5"], ["++seed=4"], []]

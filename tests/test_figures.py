@@ -22,6 +22,8 @@ def network(cell, scale, seed, log10_curve, *, status="ok", zero=None, inf=None,
     row = (
         point
         | {
+            "diagnostic": "gradient",
+            "loss": 0.0,
             "dtype": "float32",
             "log10_gradient_ratio": log10_curve[-1],
             "rate": 0.0,

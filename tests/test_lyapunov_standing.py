@@ -54,6 +54,18 @@ def test_low_rank_network_has_the_exponents_of_its_few_dimensions(dtype):
     assert np.allclose(full.exponents[:2], few.exponents, atol=1e-4)
 
 
+def test_growth_on_the_way_to_a_stable_point_is_no_collapse():
+    """Of a matrix that is not normal, vectors grow for some steps even where the orbit rests."""
+    turning = 0.5 * jnp.array([[0.6, -8.0], [0.08, 0.6]])
+    spectrum = ly.lyapunov_spectrum(
+        lambda h, x: jnp.where(jnp.abs(h) < 1e-3, 0.0, turning @ h) + 0 * (turning @ h),
+        jnp.ones(2),
+        systems.no_inputs(400),
+    )
+    assert spectrum.exponents[0] < 0
+    assert ly.status_of(spectrum) != "collapsed"
+
+
 def test_frame_of_dependent_vectors_is_completed():
     tangents = np.zeros((5, 4))
     tangents[1], tangents[3, 1] = [1.0, 2.0, 3.0, 4.0], 1.0

@@ -17,6 +17,7 @@ def config(**changes):
         "device": "auto",
         "cell": {"name": "lstm", "forget_bias": 1.0, "chrono_steps": None},
         "task": {"name": "radar", "range_noise": 10.0},
+        "diagnostic": {"name": "gradient"},
         "recurrent_scale": 1.5,
         "sequence_length": 50,
         "hidden_features": 8,

@@ -124,7 +124,7 @@ def test_no_column_of_a_records_origin_is_taken_for_a_setting():
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        (rows_of([0.0]).drop(columns=["rate", "status"]), "rows lack the columns rate, status"),
+        (rows_of([0.0]).drop(columns=["rate", "status"]), "rows lack the columns status, rate"),
         (rows_of([]), "no rows"),
         (rows_of([0.0], status="okay"), "unknown status 'okay'; did you mean 'ok'"),
         (rows_of([0.0]).assign(verdict="vanished"), "did you mean 'vanishing'"),
@@ -151,7 +151,7 @@ def test_ratio_table_prints_two_digits_of_the_half_width():
         rows_of([NAN], recurrent_scale=0.5, sequence_length=100, status="nonfinite"),
         rows_of([1.0], recurrent_scale=4.0, sequence_length=100),
     )
-    table = tables.ratio_table(tables.summarise(rows))
+    table = tables.headline_table(tables.summarise(rows))
     assert table.loc["lstm", 50].tolist() == [
         "−3.21 [−3.91, −2.51]",
         "−321 [−361, −281]",

@@ -88,6 +88,6 @@ def hydra_sentence(error: Exception) -> str:
 def _unknown_key(key: str) -> str:
     """A key that no configuration has, with the nearest one."""
     group, _, option = key.rpartition(".")
-    if group in ("cell", "task"):
+    if group in ("cell", "task", "diagnostic"):
         return unknown(f"option of {group}", option, known_options())
     return unknown("key", key, known_keys())

@@ -1,7 +1,7 @@
 """The measurements applied to a network on a batch: cell and task in, gradients by lag out."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,9 @@ from throughtime.adjoints import (
 )
 from throughtime.cells import as_step, hidden
 from throughtime.dynamics import held, rollout
+from throughtime.lyapunov import LyapunovSpectrum, lyapunov_spectrum
+from throughtime.lyapunov.frames import initial_frame
+from throughtime.names import known
 from throughtime.scaled import Scaled, common_exponent, norm
 from throughtime.tasks import Sample
 
@@ -93,3 +96,109 @@ def gradient_diagnostics(
 def _within(length: Int[Array, ""], lost: LostLags) -> LostLags:
     """Lags in the padding do not count."""
     return LostLags(*(jnp.where(lag < length, lag, -1) for lag in lost))
+
+
+def spectrum_diagnostics(
+    cell: nnx.RNNCellBase,
+    batch: Sample,
+    *,
+    num_exponents: int | None = None,
+    transient: int = 0,
+    start_scale: int | float = 0.0,
+) -> LyapunovSpectrum:
+    """Measure the Lyapunov exponents of one network, driven by each sequence of a batch.
+
+    λ_i = (1/S) Σ_t g_i(t),   g_i(t) = mean over the batch of ln r_i(t)
+
+    Args:
+        cell: any recurrent cell; its whole carry is the state.
+        batch: samples with a leading batch axis, without padding; only their inputs matter.
+        num_exponents: k, at most the size n of the state; None is all n.
+        transient: how many of the first steps are left out.
+        start_scale: the root mean square of what is added to the cell's own initial state, along
+            one fixed random direction: 0 may lie on an unstable fixed point, and would stay there.
+
+    Returns:
+        A `LyapunovSpectrum` of the batch: the growth is averaged over its sequences, status, floor
+        and first bad step are those of the worst.
+
+    Raises:
+        ValueError: as `lyapunov_spectrum` says.
+    """
+    step, h0, _ = as_step(cell, dtype=batch.inputs.dtype)
+    direction = initial_frame(h0.size, 1, h0.dtype)[:, 0] * h0.size**0.5
+    start = h0 + (start_scale * direction).astype(h0.dtype)
+
+    def one(inputs):
+        return lyapunov_spectrum(step, start, inputs, num_exponents, transient=transient)
+
+    each = jax.vmap(one)(batch.inputs)
+    # nonfinite (1) is worse than collapsed (2): nothing is known of it at all.
+    badness = jnp.array([0, 2, 1], jnp.int32)[each.status]
+    worst = jnp.argmax(badness)
+    steps = jnp.where(each.status == each.status[worst], each.first_bad_step, len(batch.inputs[0]))
+    growth = jnp.mean(each.growth, axis=0)
+    return LyapunovSpectrum(
+        exponents=jnp.mean(growth, axis=0),
+        growth=growth,
+        status=each.status[worst],
+        first_bad_step=jnp.min(steps),
+        floor=jnp.max(each.floor),
+    )
+
+
+class Diagnostic(NamedTuple):
+    """Something to measure of a network on a batch.
+
+    Attributes:
+        measure: ``(cell, readout, loss, batch, length, **options)`` to a tuple of arrays.
+        options: the names that the options may have.
+        is_padded: whether a sequence may be shorter than the program.
+        tangents: of the state's size n and the options, how many vectors of that size every step
+            carries along.
+    """
+
+    measure: Callable
+    options: tuple[str, ...]
+    is_padded: bool
+    tangents: Callable[..., int]
+
+
+DIAGNOSTICS = {
+    "gradient": Diagnostic(gradient_diagnostics, (), True, lambda n: 1),
+    "spectrum": Diagnostic(
+        lambda cell, readout, loss, batch, length, **options: spectrum_diagnostics(
+            cell, batch, **options
+        ),
+        ("num_exponents", "transient", "start_scale"),
+        False,
+        lambda n, num_exponents=None, **_: num_exponents or n,
+    ),
+}
+"""What can be measured, by name."""
+
+
+def check_options(name: str, options: dict[str, Any], state_size: int, num_steps: int) -> None:
+    """Refuse options that a diagnostic does not have, or that do not suit its orbit.
+
+    Args:
+        name: a key of `DIAGNOSTICS`.
+        options: by name.
+        state_size: n.
+        num_steps: T.
+
+    Raises:
+        ValueError: for the first that cannot be used.
+    """
+    for option in options:
+        known(f"option of diagnostic {name!r}", option, DIAGNOSTICS[name].options)
+    if (options.get("num_exponents") or 1) > state_size:
+        raise ValueError(
+            f"diagnostic.num_exponents must be at most {state_size}, the size of the state, "
+            f"not {options['num_exponents']}."
+        )
+    if options.get("transient", 0) >= num_steps:
+        raise ValueError(
+            f"diagnostic.transient must be less than sequence_length={num_steps}, "
+            f"not {options['transient']}."
+        )

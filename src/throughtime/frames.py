@@ -19,7 +19,7 @@ def rows_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
         The rows with the columns of their origin; lags and steps that never came are missing.
     """
     frame = pd.DataFrame([row for record in records for row in _rows(record)])
-    lags = ["first_zero_lag", "first_inf_lag", "first_bad_step"]
+    lags = [name for name in ("first_zero_lag", "first_inf_lag", "first_bad_step") if name in frame]
     return frame.assign(**{lag: frame[lag].astype("Int64") for lag in lags})
 
 
@@ -62,3 +62,23 @@ def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) 
     repeated = labels.loc[labels.index.repeat(lengths)].reset_index(drop=True)
     lags = np.concatenate([np.arange(length) for length in lengths])
     return repeated.assign(lag=lags, log_norm=np.concatenate(curves))
+
+
+def spectra_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:
+    """Records of spectra as a tidy table, one row per network and exponent, of `ok` networks alone.
+
+    Args:
+        records: from `load_run`.
+        cells: names to use for the cell of each row of `rows_frame`; None keeps the cells' own.
+
+    Returns:
+        Columns cell, recurrent_scale, sequence_length, seed, fraction ((i − ½)/n, n the size of
+        the state) and exponent, λ_i in nats per step.
+    """
+    curves = curves_frame(records, cells)
+    rows = [row for record in records for row in _rows(record)]
+    counts = [len(curve) for record in records for curve in record["curves"]]
+    sizes = np.repeat([row["state_size"] for row in rows], counts)
+    is_ok = np.repeat([row["status"] == "ok" for row in rows], counts)
+    tidy = curves.assign(fraction=(curves["lag"] + 0.5) / sizes, exponent=curves["log_norm"])
+    return tidy.drop(columns=["lag", "log_norm"])[is_ok]

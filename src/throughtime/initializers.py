@@ -36,7 +36,7 @@ def gaussian(gain: Gain = 1.0) -> Initializer:
     """
 
     def init(key, shape, dtype=jnp.float32):
-        return _times(gain, _normal(key, shape, dtype) * shape[0] ** -0.5, dtype)
+        return _times(gain, _normal(key, shape, dtype) * max(shape[0], 1) ** -0.5, dtype)
 
     return init
 

@@ -16,6 +16,8 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 LOSS_AT = ("last", "task")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu")
 ENSEMBLES = ("gaussian", "orthogonal", "identity", "uniform", "sparse")
+HEADLINES = {"gradient": "log10_gradient_ratio", "spectrum": "leading_exponent"}
+"""The diagnostics, and of each the column whose sign says whether gradients vanish or explode."""
 OUTSIDE = ("name", "device", "other_records")
 """Keys of a configuration that say where a point runs and is kept, not what it is."""
 
@@ -53,6 +55,8 @@ class Point:
         cell_options: its options, as sorted pairs.
         task: name of the task.
         task_options: its options, as sorted pairs.
+        diagnostic: what is measured, a key of `HEADLINES`.
+        diagnostic_options: its options, as sorted pairs.
         recurrent_scale: gain of the recurrent weights.
         sequence_length: T, steps.
         hidden_features: N, hidden units.
@@ -68,6 +72,8 @@ class Point:
     cell_options: tuple[tuple[str, Any], ...] = ()
     task: str
     task_options: tuple[tuple[str, Any], ...] = ()
+    diagnostic: str = "gradient"
+    diagnostic_options: tuple[tuple[str, Any], ...] = ()
     recurrent_scale: float
     sequence_length: int
     hidden_features: int
@@ -89,11 +95,11 @@ class Point:
         return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def columns(self) -> dict[str, Any]:
-        """The point as columns of a row; the options of cell and task as columns of their own."""
+        """The point as columns of a row; options as columns of their own."""
         own = self._fields()
-        cell_options = dict(own.pop("cell_options"))
+        options = dict(own.pop("cell_options")) | dict(own.pop("diagnostic_options"))
         task_options = {f"task_{name}": value for name, value in own.pop("task_options")}
-        return own | {"initializer": None, "activation": None} | cell_options | task_options
+        return own | {"initializer": None, "activation": None} | options | task_options
 
 
 def read_point(config: Mapping[str, Any]) -> Point:
@@ -118,11 +124,14 @@ def read_point(config: Mapping[str, Any]) -> Point:
             raise InputError(f"{key} is missing; it has no default.")
     cell, cell_options = _named("cell", config.pop("cell"))
     task, task_options = _named("task", config.pop("task"))
+    diagnostic, diagnostic_options = _named("diagnostic", config.pop("diagnostic"))
     return Point(
         cell=cell,
         cell_options=cell_options,
         task=task,
         task_options=task_options,
+        diagnostic=_choice("diagnostic", diagnostic, tuple(HEADLINES)),
+        diagnostic_options=diagnostic_options,
         recurrent_scale=_number("recurrent_scale", config["recurrent_scale"], low=0.0),
         dtype=_choice("dtype", config["dtype"], DTYPES),
         loss_at=_choice("loss_at", config["loss_at"], LOSS_AT),
@@ -159,16 +168,19 @@ _OPTIONS = {
     "chrono_steps": lambda key, value: _number(key, value, low=2.0),
     "range_noise": lambda key, value: _number(key, value, low=0.0),
     "bearing_noise": lambda key, value: _number(key, value, low=0.0),
-    "in_features": lambda key, value: _integer(key, value, 1),
+    "in_features": lambda key, value: _integer(key, value, 0),
     "tracks": lambda key, value: _text(key, value),
     "file": lambda key, value: _text(key, value),
     "columns": lambda key, value: _names(key, value),
+    "num_exponents": lambda key, value: _integer(key, value, 1),
+    "transient": lambda key, value: _integer(key, value, 0),
+    "start_scale": lambda key, value: _number(key, value, low=0.0),
 }
-"""The options of cells and tasks, and what they may be; null means the default of the option."""
+"""The options of cells, tasks and diagnostics, and what they may be; null means the default."""
 
 
 def known_options() -> list[str]:
-    """The options that a cell or a task may have.
+    """The options that a cell, a task or a diagnostic may have.
 
     Returns:
         Their names.
@@ -177,7 +189,7 @@ def known_options() -> list[str]:
 
 
 def _named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
-    """The name and the checked options of a cell or a task."""
+    """The name and the checked options of a cell, a task or a diagnostic."""
     if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
         raise InputError(f"{kind} must have a name, not {given!r}.")
     options = []

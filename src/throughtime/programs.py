@@ -14,6 +14,7 @@ from flax import nnx
 from jaxtyping import Array, Float, UInt
 
 from throughtime.cells import hidden, make_cell
+from throughtime.diagnostics import DIAGNOSTICS
 from throughtime.initializers import gaussian
 from throughtime.points import Point
 from throughtime.tasks import Sample, Task, make_task
@@ -29,6 +30,8 @@ class ProgramKey(NamedTuple):
     cell_options: tuple[tuple[str, Any], ...]
     task: str
     task_options: tuple[tuple[str, Any], ...]
+    diagnostic: str
+    diagnostic_options: tuple[tuple[str, Any], ...]
     hidden_features: int
     num_seeds: int
     batch_size: int
@@ -39,7 +42,7 @@ class ProgramKey(NamedTuple):
     @property
     def label(self) -> str:
         """The program in words."""
-        return f"{self.cell}, {self.num_steps} steps"
+        return f"{self.cell}, {self.diagnostic}, {self.num_steps} steps"
 
 
 def program_key(point: Point) -> ProgramKey:
@@ -51,13 +54,15 @@ def program_key(point: Point) -> ProgramKey:
     Returns:
         Its key; points of equal key share one compilation.
     """
-    num_steps = max(SHORTEST_PROGRAM, 1 << (point.sequence_length - 1).bit_length())
+    num_steps = point.sequence_length
+    if DIAGNOSTICS[point.diagnostic].is_padded:
+        num_steps = max(SHORTEST_PROGRAM, 1 << (num_steps - 1).bit_length())
     shared = {name: getattr(point, name) for name in ProgramKey._fields if name != "num_steps"}
     return ProgramKey(**shared, num_steps=num_steps)
 
 
 def network_source(key: ProgramKey):
-    """The source of weights; programs that differ in their steps alone share it.
+    """The source of weights; programs that differ in steps or diagnostic alone share it.
 
     Args:
         key: the program.
@@ -66,7 +71,8 @@ def network_source(key: ProgramKey):
         A function of seeds ``(points, networks)`` and scales ``(points,)`` that returns networks as
         `draw_network` does, with these two leading axes.
     """
-    return _network_source(key._replace(num_steps=SHORTEST_PROGRAM))
+    anything = {"num_steps": SHORTEST_PROGRAM, "diagnostic": "gradient", "diagnostic_options": ()}
+    return _network_source(key._replace(**anything))
 
 
 @functools.cache
@@ -86,7 +92,9 @@ def batch_source(key: ProgramKey):
         A function of data seeds ``(points,)`` and lengths ``(points,)`` that returns samples with
         leading axes points and sequences, weighted for the loss that the program measures.
     """
-    return _batch_source(key._replace(cell="", cell_options=(), hidden_features=0, num_seeds=0))
+    anything = {"cell": "", "cell_options": (), "hidden_features": 0, "num_seeds": 0}
+    anything |= {"diagnostic": "gradient", "diagnostic_options": ()}
+    return _batch_source(key._replace(**anything))
 
 
 @functools.cache

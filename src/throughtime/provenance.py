@@ -29,6 +29,7 @@ NUMERICS = (
     "diagnostics",
     "dynamics",
     "initializers",
+    "lyapunov",
     "names",
     "points",
     "programs",

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from throughtime.points import InputError
+from throughtime.points import HEADLINES, InputError
 from throughtime.provenance import differences
 
 _HEAD = re.compile(rb'\{"key": "([^"]*)", "origin": "(\w+)"')
@@ -166,7 +166,7 @@ def load_run(runs: Path, run_id: str) -> tuple[list[dict[str, Any]], int]:
 
 
 def values(runs: Path, run_id: str, keys: Collection[str]) -> dict[str, float]:
-    """What jobs return to Hydra: the median over networks of log10 ‖dL/dh_1‖ / ‖dL/dh_T‖.
+    """What jobs return to Hydra: the median over networks of their diagnostic's headline.
 
     Args:
         runs: ``results/<name>/runs``.
@@ -183,9 +183,10 @@ def values(runs: Path, run_id: str, keys: Collection[str]) -> dict[str, float]:
     for line in _lines_of(runs, run_id)[1]:
         if line.key not in keys:
             continue
-        each = line.decode()["each"]
+        record = line.decode()
+        each, headline = record["each"], HEADLINES[record["shared"]["diagnostic"]]
         is_true = set(each["status"]) == {"ok"}
-        medians[line.key] = median(each["log10_gradient_ratio"]) if is_true else math.nan
+        medians[line.key] = median(each[headline]) if is_true else math.nan
     return medians
 
 

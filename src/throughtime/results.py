@@ -8,6 +8,13 @@ import numpy as np
 
 from throughtime import statistics
 from throughtime.diagnostics import GradientDiagnostics
+from throughtime.lyapunov import (
+    STATUSES,
+    LyapunovSpectrum,
+    entropy_rate,
+    exponent_errors,
+    kaplan_yorke_dimension,
+)
 from throughtime.points import Point
 
 
@@ -18,7 +25,8 @@ class Result(NamedTuple):
         point: the point.
         shared: the columns that its networks have in common.
         each: the columns that they have each, as lists in the order of seeds.
-        curves: ln ‖dL/dh_{T−k}‖ by lag k, float64 ``(num_seeds, T)``.
+        curves: ln ‖dL/dh_{T−k}‖ by lag k, float64 ``(num_seeds, T)``; or the exponents λ_1 … λ_k,
+            ``(num_seeds, k)``.
     """
 
     point: Point
@@ -40,7 +48,9 @@ class Failure(NamedTuple):
 
 
 def results_of(
-    points: Sequence[Point], measured: GradientDiagnostics, shared: dict[str, Any]
+    points: Sequence[Point],
+    measured: GradientDiagnostics | LyapunovSpectrum,
+    shared: dict[str, Any],
 ) -> list[Result]:
     """What a program returned, point by point, in float64 on the host.
 
@@ -52,12 +62,17 @@ def results_of(
     Returns:
         The results, in order.
     """
+    if isinstance(measured, LyapunovSpectrum):
+        return [
+            _spectrum_result(point, jax.tree.map(lambda leaf, i=i: leaf[i], measured), shared)
+            for i, point in enumerate(points)
+        ]
     with np.errstate(divide="ignore"):
         logs = np.log(measured.norms.mantissa.astype(np.float64))
     curves = logs + measured.norms.exponent * np.log(2.0)
     plain = jax.tree.map(np.ndarray.tolist, measured._replace(norms=None))
     return [
-        _result(point, curves[i, :, : point.sequence_length], _at(plain, i), shared)
+        _gradient_result(point, curves[i, :, : point.sequence_length], _at(plain, i), shared)
         for i, point in enumerate(points)
     ]
 
@@ -69,8 +84,8 @@ def _at(plain, index: int):
     )
 
 
-def _result(point: Point, curves: np.ndarray, measured, shared: dict[str, Any]) -> Result:
-    """The columns of one point."""
+def _gradient_result(point: Point, curves: np.ndarray, measured, shared) -> Result:
+    """The columns of one point: what its gradients are."""
     horizons = [statistics.horizon(curve) for curve in curves]
     bad = [_or_none(step, 0) for step in measured.first_bad_step]
     each = {
@@ -86,6 +101,51 @@ def _result(point: Point, curves: np.ndarray, measured, shared: dict[str, Any]) 
         "loss": [float(loss) for loss in measured.loss],
         "status": [_status(point, step, curve) for step, curve in zip(bad, curves, strict=True)],
     }
+    return _with_columns(point, shared, each, curves)
+
+
+def _spectrum_result(point: Point, measured: LyapunovSpectrum, shared: dict[str, Any]) -> Result:
+    """The columns of one point: what its exponents say."""
+    rows = [
+        _spectrum_row(LyapunovSpectrum(*(leaf[i] for leaf in measured)), shared["state_size"])
+        for i in range(point.num_seeds)
+    ]
+    each = {"seed": [point.seed + i for i in range(point.num_seeds)]}
+    each |= {name: [row[name] for row in rows] for name in rows[0]}
+    return _with_columns(point, shared, each, measured.exponents.astype(np.float64))
+
+
+def _spectrum_row(spectrum: LyapunovSpectrum, state_size: int) -> dict[str, Any]:
+    """What the exponents of one network say; nothing is known of an orbit that is no orbit."""
+    leading = spectrum._replace(exponents=spectrum.exponents[:1], growth=spectrum.growth[:, :1])
+    errors, status = exponent_errors(leading), STATUSES[int(spectrum.status)]
+    if status == "ok" and not errors.converged[0]:
+        status = "not_converged"
+    low, high = float(errors.low[0]), float(errors.high[0])
+    # Rounding adds about eps per step, always to the same side; √eps is what it never reaches.
+    resolution = float(np.finfo(spectrum.growth.dtype).eps) ** 0.5
+    verdict = statistics.exponent_verdict(low, high, resolution)
+    dimension = kaplan_yorke_dimension(spectrum.exponents, state_size)
+    entropy = entropy_rate(spectrum.exponents, state_size)
+    is_whole = len(spectrum.exponents) == state_size
+    return {
+        "leading_exponent": float(spectrum.exponents[0]),
+        "leading_exponent_low": low,
+        "leading_exponent_high": high,
+        "exponent_sum": float(spectrum.exponents.astype(np.float64).sum()) if is_whole else None,
+        "kaplan_yorke_dimension": dimension.value,
+        "kaplan_yorke_is_bound": dimension.is_bound,
+        "entropy_rate": entropy.value,
+        "entropy_is_bound": entropy.is_bound,
+        "exponent_floor": float(spectrum.floor),
+        "verdict": verdict if status == "ok" else "undefined",
+        "first_bad_step": _or_none(int(spectrum.first_bad_step) + 1, 0),
+        "status": status,
+    }
+
+
+def _with_columns(point: Point, shared: dict[str, Any], each, curves: np.ndarray) -> Result:
+    """The result, with the point's own columns beside what was measured."""
     own = {name: value for name, value in point.columns().items() if name not in each}
     return Result(point, own | shared, each, curves)
 

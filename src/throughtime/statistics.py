@@ -163,6 +163,25 @@ def verdict(log_norms: Float[np.ndarray, " T"]) -> str:
     return _VERDICT[_change(end), _change(tail_rate * tail_length / np.log(10))]
 
 
+def exponent_verdict(low: float, high: float, resolution: float) -> str:
+    """Vanishing, stable or exploding, from the interval of the leading Lyapunov exponent.
+
+    Gradients over many steps go like exp(λ_1 · lag): they vanish where all of the interval is below
+    zero, explode where all of it is above, and are called stable where it holds zero.
+
+    Args:
+        low: the lower end, nats per step.
+        high: the upper end.
+        resolution: an exponent this close to zero is not told apart from it, nats per step.
+
+    Returns:
+        One of `VERDICTS`; undefined where an end is NaN.
+    """
+    if np.isnan(low) or np.isnan(high):
+        return "undefined"
+    return "vanishing" if high < -resolution else "exploding" if low > resolution else "stable"
+
+
 def quantile_interval(
     values: Float[np.ndarray, " n"], probability: float = 0.5, confidence: float = 0.95
 ) -> Interval:

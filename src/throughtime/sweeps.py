@@ -20,6 +20,7 @@ from flax import nnx
 from throughtime.cells import as_step
 from throughtime.compilation import Program, compiled
 from throughtime.devices import memory_free
+from throughtime.diagnostics import DIAGNOSTICS, check_options
 from throughtime.points import Point
 from throughtime.programs import ProgramKey, draw_network, make, program_key, task_of
 from throughtime.results import Failure, Result, results_of
@@ -28,7 +29,7 @@ NETWORKS_AT_ONCE = {"cpu": 16, "gpu": 1024, "tpu": 1024}
 """How many networks a program measures together on a device. More falls out of a CPU's cache."""
 
 WORTH_A_DEVICE = {"cpu": 2**32, "gpu": 1, "tpu": 1}
-"""The least work for each device, in weights times steps times sequences times networks.
+"""The least work for each device: weights × tangent vectors × steps × sequences × networks.
 
 One more core is worth a compilation of its own only where it saves more than that takes: about as
 long as a core needs for so much work. An accelerator is there to be used."""
@@ -68,6 +69,7 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
     """
     try:
         longest = task_of(key).longest
+        _check_options(key)
         needed = memory_needed(key, 1)
     except (ValueError, ImportError) as error:
         return [Failure(point, str(error)) for point in points]
@@ -102,10 +104,10 @@ def memory_needed(key: ProgramKey, num_points: int) -> int:
         ImportError: if a package that the task needs is not installed.
     """
     weights, state = _floats(key)
-    task = task_of(key)
-    per_step = STATE_COPIES * state + 2 * (task.in_features + task.out_features)
-    networks = num_points * key.num_seeds
-    floats = networks * (4 * weights + key.batch_size * key.num_steps * per_step)
+    task, tangents = task_of(key), _tangents(key)
+    per_step = STATE_COPIES * max(state, tangents) + 2 * (task.in_features + task.out_features)
+    per_sequence = key.num_steps * per_step + STATE_COPIES * state * tangents
+    floats = num_points * key.num_seeds * (4 * weights + key.batch_size * per_sequence)
     return floats * jnp.dtype(key.dtype).itemsize
 
 
@@ -116,6 +118,16 @@ def _floats(key: ProgramKey) -> tuple[int, int]:
     network = jax.eval_shape(draw, jnp.uint32(0), jnp.float32(1))
     state = jax.eval_shape(lambda: as_step(make(key, 1.0, nnx.Rngs(0))).h0).size
     return sum(leaf.size for leaf in jax.tree.leaves(network)), state
+
+
+def _tangents(key: ProgramKey) -> int:
+    """How many vectors of the state's size a step of the program carries along."""
+    return DIAGNOSTICS[key.diagnostic].tangents(_floats(key)[1], **dict(key.diagnostic_options))
+
+
+def _check_options(key: ProgramKey) -> None:
+    """Refuse options of the diagnostic that its state or its steps do not suit."""
+    check_options(key.diagnostic, dict(key.diagnostic_options), _floats(key)[1], key.num_steps)
 
 
 def points_at_once(key: ProgramKey) -> int:
@@ -170,7 +182,8 @@ def _whole(key: ProgramKey, num_points: int) -> tuple[int, int]:
     """Points at once on each device, and devices, for a group of some size."""
     size = points_at_once(key)
     weights, _ = _floats(key)
-    work = num_points * key.num_seeds * key.batch_size * key.num_steps * weights
+    sequences = num_points * key.num_seeds * key.batch_size
+    work = sequences * key.num_steps * weights * _tangents(key)
     paying = work // WORTH_A_DEVICE[jax.default_backend()]
     return size, min(jax.local_device_count(), math.ceil(num_points / size), max(1, paying))
 
@@ -200,6 +213,7 @@ def _measured(program: Program, points: list[Point]) -> list[Result]:
     measured = [jax.tree.map(np.asarray, one) for one in running]
     shared = {
         "in_features": task_of(program.key).in_features,
+        "state_size": _floats(program.key)[1],
         "networks_at_once": size * program.key.num_seeds,
         "seconds": (time.perf_counter() - began) / len(points) / program.key.num_seeds,
     }

@@ -12,12 +12,14 @@ from throughtime.cells.flax_cells import FLAX_CELLS
 from throughtime.cells.gru import GRUCell
 from throughtime.cells.lstm import LSTMCell
 from throughtime.cells.scalar import ScalarCell, inputs_of_their_own
+from throughtime.cells.systems import SYSTEM_CELLS, SYSTEMS
 from throughtime.initializers import INITIALIZERS, Gain
 from throughtime.names import known
 
 __all__ = [
     "ACTIVATIONS",
     "CELLS",
+    "SYSTEMS",
     "CellStep",
     "ElmanCell",
     "GRUCell",
@@ -35,6 +37,7 @@ CELLS: dict[str, Callable[..., nnx.RNNCellBase]] = {
     "gru": GRUCell,
     "lstm": LSTMCell,
     **FLAX_CELLS,
+    **SYSTEM_CELLS,
 }
 """The cells by name."""
 

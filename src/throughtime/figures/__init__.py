@@ -6,7 +6,8 @@ zero, curves that leave the frame are counted, and a point that is not `ok` is h
 """
 
 from throughtime.figures.by_lag import gradient_by_lag
+from throughtime.figures.exponents import exponent_by_scale, spectra
 from throughtime.figures.heatmap import ratio_heatmap
 from throughtime.figures.panels import save
 
-__all__ = ["gradient_by_lag", "ratio_heatmap", "save"]
+__all__ = ["exponent_by_scale", "gradient_by_lag", "ratio_heatmap", "save", "spectra"]

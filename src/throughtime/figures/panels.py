@@ -44,9 +44,10 @@ def spaced(values: np.ndarray) -> np.ndarray:
 
 
 def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]]:
-    """One panel a cell, in alphabetical order, on shared axes."""
+    """One panel a cell, in alphabetical order, on shared axes; pairs of one cell side by side."""
     names = sorted(cells.unique())
-    columns = 2 if len(names) == 4 else min(len(names), 3)
+    pairs = len(names) == 2 * len({name.partition(",")[0] for name in names})
+    columns = 2 if pairs or len(names) == 4 else min(len(names), 3)
     rows = -(-len(names) // columns)
     width = SINGLE_COLUMN if len(names) == 1 else DOUBLE_COLUMN
     figure = Figure(figsize=(width, rows * row_height + 0.8))
@@ -76,7 +77,8 @@ def label(figure: Figure, x: str, y: str, panels: dict[str, Axes]) -> None:
     entries = {label: handle for pair in found for handle, label in zip(*pair, strict=True)}
     if not entries:
         return
-    place = {"loc": "outside upper center", "ncols": len(entries)}
+    columns = len(entries) if figure.get_figwidth() > SINGLE_COLUMN else 2
+    place = {"loc": "outside upper center", "ncols": columns}
     legend = figure.legend(list(entries.values()), list(entries), **place)
     for handle in legend.legend_handles:
         if isinstance(handle, Line2D) and handle.get_linestyle() == "None":

@@ -27,10 +27,11 @@ class Watch(NamedTuple):
         kept: a state of the past, ``(n,)``.
         age: int32, how many steps ago that was.
         patience: int32, the age at which the state of the day takes its place.
-        gain: by how much the first tangent vector grew since then, in nats.
         now: int32, the index of the next step.
         broken: int32, the first step that was not finite; −1 if none was.
-        caught: int32, the first step that closed a cycle on which tangent vectors grow; −1 if none.
+        caught: int32, the first step that closed a cycle; −1 if none did.
+        gain: by how much the first tangent vector grew from then on, in nats. A single step or
+            round would say nothing: where J is not normal, vectors also grow on their way to 0.
 
     References:
         Brent 1980, An improved Monte Carlo factorization algorithm, section 2.
@@ -41,10 +42,10 @@ class Watch(NamedTuple):
     kept: Float[Array, " n"]
     age: Int[Array, ""]
     patience: Int[Array, ""]
-    gain: Float[Array, ""]
     now: Int[Array, ""]
     broken: Int[Array, ""]
     caught: Int[Array, ""]
+    gain: Float[Array, ""]
 
 
 def begin(h0: Float[Array, " n"], dtype) -> Watch:
@@ -59,7 +60,7 @@ def begin(h0: Float[Array, " n"], dtype) -> Watch:
     """
     h0, none, zero = jax.lax.stop_gradient(h0), jnp.int32(-1), jnp.int32(0)
     gain = jnp.zeros((), dtype)
-    return Watch(h0, jnp.bool_(False), h0, zero, jnp.int32(1), gain, zero, none, none)
+    return Watch(h0, jnp.bool_(False), h0, zero, jnp.int32(1), zero, none, none, gain)
 
 
 def look(
@@ -82,22 +83,21 @@ def look(
         The watch of the next step.
     """
     before, h, leading = jax.lax.stop_gradient((before, h, leading))
-    neutral = jnp.finfo(leading.dtype).eps ** 0.5
-    age, gain = watch.age + 1, watch.gain + leading - neutral
-    unstable_point = jnp.all(h == before) & (leading > neutral)
-    unstable_cycle = jnp.all(h == watch.kept) & (gain > 0)
-    finite = finite & jnp.all(jnp.isfinite(h))
+    age, finite = watch.age + 1, finite & jnp.all(jnp.isfinite(h))
     late = age == watch.patience
+    caught = _first(watch.caught, jnp.all(h == before) | jnp.all(h == watch.kept), watch.now)
+    # A cycle that neither attracts nor repels is an orbit: what rounding adds to it does not count.
+    growth = leading - jnp.finfo(leading.dtype).eps ** 0.5
     return Watch(
         origin=watch.origin,
         home=watch.home | jnp.all(h == watch.origin),
         kept=jnp.where(late, h, watch.kept),
         age=jnp.where(late, 0, age),
         patience=jnp.where(late, 2 * watch.patience, watch.patience),
-        gain=jnp.where(late, 0, gain),
         now=watch.now + 1,
         broken=_first(watch.broken, ~finite, watch.now),
-        caught=_first(watch.caught, unstable_point | unstable_cycle, watch.now),
+        caught=caught,
+        gain=watch.gain + jnp.where(caught >= 0, growth, 0),
     )
 
 
@@ -109,10 +109,10 @@ def _first(found, here: Bool[Array, ""], now: Int[Array, ""]) -> Int[Array, ""]:
 def judge(watch: Watch, inputs: Float[Array, "T d"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """What became of the orbit.
 
-    It has collapsed if it arrived at an exact cycle on which tangent vectors grow: no orbit does
-    but by rounding (or by starting on one of the few points that lead there). A cycle that
-    attracts, or one that h_0 itself lies on, is an orbit like any other. Only constant inputs, or
-    none, make a repeated state a cycle.
+    It has collapsed if it arrived at an exact cycle on which tangent vectors grow, from the first
+    return to the end: no orbit does but by rounding (or by starting on one of the few points that
+    lead there). A cycle that attracts, or one that h_0 itself lies on, is an orbit like any other.
+    Only constant inputs, or none, make a repeated state a cycle.
 
     Args:
         watch: as the last step left it.
@@ -122,7 +122,7 @@ def judge(watch: Watch, inputs: Float[Array, "T d"]) -> tuple[Int[Array, ""], In
         The index into `STATUSES` (ok, nonfinite or collapsed), and the index into the inputs of
         the first step with the fault, or −1.
     """
-    collapsed = (watch.caught >= 0) & ~watch.home & jnp.all(inputs == inputs[:1])
+    collapsed = (watch.caught >= 0) & (watch.gain > 0) & ~watch.home & jnp.all(inputs == inputs[:1])
     status = jnp.where(watch.broken >= 0, 1, jnp.where(collapsed, 2, 0))
     first = jnp.where(watch.broken >= 0, watch.broken, jnp.where(collapsed, watch.caught, -1))
     return status.astype(jnp.int32), first

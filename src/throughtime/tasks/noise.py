@@ -34,20 +34,20 @@ def noise_task(max_length: int, dtype: DTypeLike, *, in_features: int = 16) -> T
     Args:
         max_length: T, steps of a padded sequence.
         dtype: of the floats.
-        in_features: d, at least 1.
+        in_features: d; 0 leaves the network to itself.
 
     Returns:
         A task with d inputs, one output and no longest sequence.
 
     Raises:
-        ValueError: `in_features` is not a positive integer.
+        ValueError: `in_features` is not an integer >= 0.
 
     References:
         Chen, Pennington & Schoenholz 2018, "Dynamical Isometry and a Mean Field Theory of RNNs:
         Gating Enables Signal Propagation in Recurrent Neural Networks" (arXiv:1806.05394).
     """
-    if not isinstance(in_features, int) or in_features < 1:
-        raise ValueError(f"in_features is {in_features!r}; the noise task needs an integer >= 1")
+    if not isinstance(in_features, int) or in_features < 0:
+        raise ValueError(f"in_features is {in_features!r}; the noise task needs an integer >= 0")
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         steps = local_steps(max_length, length)

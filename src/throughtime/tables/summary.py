@@ -1,0 +1,150 @@
+"""Rows of a sweep -> one line per point, with intervals over seeds.
+
+A seed whose status is not `ok` has no number: it enters no median and no interval, counts as
+`undefined` among the verdicts, and `num_ok` and `status` say so.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from throughtime import statistics
+from throughtime.names import unknown
+from throughtime.tables.measures import MEASURES, Measure, measure_of
+
+STATUSES = ("ok", "nonfinite", "collapsed", "not_converged")
+AXES = ["cell", "recurrent_scale", "sequence_length"]
+MEASURED = ["seed", "verdict", "status", "first_bad_step"]
+PROVENANCE = ["key", "run_id", "created", "schema", "source", "commit", "dirty", "throughtime"]
+PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "python", "platform", "device"]
+PROVENANCE += ["matmul_precision", "networks_at_once"]
+NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
+NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
+
+DERIVED = ("in_features", "state_size")
+"""Columns that follow from the settings of cell and task, and name no series."""
+
+MAJORITY = 0.8
+"""The share of seeds that must agree before a point has one verdict."""
+
+
+def summarise(rows: pd.DataFrame) -> pd.DataFrame:
+    """One line per point: the settings, then medians, intervals, shares and status over its seeds.
+
+    Every column that is neither measured nor provenance is a setting: no two settings are averaged.
+
+    Args:
+        rows: one row per point and seed.
+
+    Returns:
+        The settings; num_seeds, num_ok; over the `ok` seeds median, deciles (order statistics) and
+        95% interval of the median of the measure's numbers, and what more it says: of gradients the
+        median horizon (a lower bound where `horizon_is_bound`), `first_*_lag_median` over the seeds
+        in which it happened, and their share of the `ok` ones; over all seeds the shares of
+        verdicts, and the verdict of at least `MAJORITY` of them, else `mixed`; the status
+        ("nonfinite 3/16"); provenance.
+
+    Raises:
+        ValueError: for missing columns, no rows, several diagnostics, an unknown status or verdict,
+            a seed that occurs twice at one point, or an `ok` row without a number.
+    """
+    if rows.empty:
+        raise ValueError("there are no rows to summarise")
+    measure = measure_of(rows)
+    rows, keys = _checked(rows, measure), point_columns(rows)
+    lines = [
+        dict(zip(keys, key, strict=True)) | _summary(seeds, measure) | _provenance(seeds)
+        for key, seeds in rows.groupby(keys, dropna=False, observed=True)
+    ]
+    return pd.DataFrame(lines)
+
+
+def point_columns(frame: pd.DataFrame) -> list[str]:
+    """The columns that say which point was measured, in rows and in summaries alike."""
+    names = list(frame.columns)
+    names = names[: names.index("num_ok")] if "num_ok" in names else names
+    return AXES + [name for name in names if name not in NO_SETTING]
+
+
+def series_columns(frame: pd.DataFrame) -> list[str]:
+    """The cell, and what varies within one besides recurrent scale and sequence length."""
+    others = [name for name in point_columns(frame) if name not in (*AXES, *DERIVED)]
+    texts = frame[others].astype(str).groupby(frame["cell"])
+    return ["cell"] + [name for name in others if texts[name].nunique(dropna=False).max() > 1]
+
+
+def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with every setting that varies within a cell written into the cell's name.
+
+    Args:
+        rows: one row per point and seed.
+
+    Returns:
+        The same rows, where "lstm" has become "lstm, forget_bias 1.0" and the like, and those
+        settings have no columns of their own: a figure's panels.
+    """
+    cell, *others = series_columns(rows)
+    names = rows[cell].astype(str)
+    for setting in others:
+        named = ", " + setting + " " + rows[setting].astype(str)
+        names = names + named.where(rows[setting].notna(), "")
+    return rows.assign(cell=names)
+
+
+def _checked(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
+    """The rows, list settings as text; rows that cannot be summarised truthfully are refused."""
+    needed = [*AXES, *MEASURED, *measure.numbers, *measure.others]
+    if missing := [name for name in needed if name not in rows]:
+        raise ValueError(f"rows lack the columns {', '.join(missing)}")
+    for column, known in (("status", STATUSES), ("verdict", statistics.VERDICTS)):
+        for name in set(rows[column]) - set(known):
+            raise ValueError(unknown(column, name, known))
+    rows = rows.map(lambda value: str(value) if isinstance(value, list) else value)
+    if twice := rows.duplicated([*point_columns(rows), "seed"]).sum():
+        raise ValueError(f"{twice} rows repeat a seed at a point: rows of several runs are mixed")
+    numbers = rows.loc[rows["status"] == "ok", measure.headline]
+    if empty := numbers.isna().sum():
+        raise ValueError(f"{empty} rows have status ok but no {measure.headline}")
+    return rows
+
+
+def _summary(seeds: pd.DataFrame, measure: Measure) -> dict[str, Any]:
+    """What the seeds of one point say together."""
+    ok = seeds[is_ok := seeds["status"] == "ok"]
+    verdicts = seeds["verdict"].where(is_ok, "undefined")
+    shares = {name: float((verdicts == name).mean()) for name in statistics.VERDICTS}
+    likeliest = max(statistics.VERDICTS, key=lambda name: shares[name])
+    line: dict[str, Any] = {"num_seeds": len(seeds), "num_ok": len(ok)}
+    for name in measure.numbers:
+        line |= {f"{name}_{part}": x for part, x in _spread(ok[name].astype(float)).items()}
+    line |= measure.more(ok)
+    line |= {f"share_{name}": share for name, share in shares.items()}
+    line["verdict"] = likeliest if shares[likeliest] >= MAJORITY else "mixed"
+    return line | {"status": _status(seeds["status"])}
+
+
+def _spread(values: pd.Series) -> dict[str, float]:
+    """Median, deciles and interval; the deciles only rank, as nothing interpolates against -inf.
+
+    What was not asked for, as the sum of exponents of which only some are known, is missing.
+    """
+    if values.isna().all():
+        return dict.fromkeys(("median", "q10", "q90", "ci_low", "ci_high"), np.nan)
+    low, high = statistics.quantile_interval(values.to_numpy(np.float64))
+    deciles = {"q10": values.quantile(0.1, "lower"), "q90": values.quantile(0.9, "higher")}
+    return {"median": values.median(), **deciles, "ci_low": low, "ci_high": high}
+
+
+def _status(statuses: pd.Series) -> str:
+    counts = statuses[statuses != "ok"].value_counts().sort_index()
+    return ", ".join(f"{name} {n}/{statuses.size}" for name, n in counts.items()) or "ok"
+
+
+def _provenance(seeds: pd.DataFrame) -> dict[str, Any]:
+    """Where the seeds' numbers come from: every distinct value, and the seconds they took."""
+    names = [name for name in PROVENANCE if name in seeds]
+    values = {name: "; ".join(sorted(set(seeds[name].astype(str)))) for name in names}
+    return values | {name: seeds[name].sum() for name in ("seconds",) if name in seeds}
