@@ -112,7 +112,7 @@ def _spectrum_result(point: Point, measured: LyapunovSpectrum, shared: dict[str,
     ]
     each = {"seed": [point.seed + i for i in range(point.num_seeds)]}
     each |= {name: [row[name] for row in rows] for name in rows[0]}
-    return _with_columns(point, shared, each, measured.exponents.astype(np.float64))
+    return _with_columns(point, shared, each, np.asarray(measured.exponents, np.float64))
 
 
 def _spectrum_row(spectrum: LyapunovSpectrum, state_size: int) -> dict[str, Any]:
@@ -125,14 +125,14 @@ def _spectrum_row(spectrum: LyapunovSpectrum, state_size: int) -> dict[str, Any]
     # Rounding adds about eps per step, always to the same side; √eps is what it never reaches.
     resolution = float(np.finfo(spectrum.growth.dtype).eps) ** 0.5
     verdict = statistics.exponent_verdict(low, high, resolution)
-    dimension = kaplan_yorke_dimension(spectrum.exponents, state_size)
-    entropy = entropy_rate(spectrum.exponents, state_size)
-    is_whole = len(spectrum.exponents) == state_size
+    exponents = np.asarray(spectrum.exponents, np.float64)
+    dimension, entropy = (f(exponents, state_size) for f in (kaplan_yorke_dimension, entropy_rate))
+    is_whole = exponents.size == state_size
     return {
-        "leading_exponent": float(spectrum.exponents[0]),
+        "leading_exponent": float(exponents[0]),
         "leading_exponent_low": low,
         "leading_exponent_high": high,
-        "exponent_sum": float(spectrum.exponents.astype(np.float64).sum()) if is_whole else None,
+        "exponent_sum": float(exponents.sum()) if is_whole else None,
         "kaplan_yorke_dimension": dimension.value,
         "kaplan_yorke_is_bound": dimension.is_bound,
         "entropy_rate": entropy.value,
