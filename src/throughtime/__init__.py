@@ -21,6 +21,7 @@ _HOMES = {
     "dynamics": ("Step", "rollout"),
     "initializers": ("INITIALIZERS",),
     "lyapunov": ("LyapunovSpectrum", "lyapunov_spectrum"),
+    "paths": ("GradientPaths", "gradient_paths"),
     "scaled": ("Scaled", "log_norm"),
     "tasks": ("TASKS", "Sample", "Task", "make_task"),
 }
