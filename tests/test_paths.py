@@ -112,15 +112,16 @@ def test_parts_sum_to_the_whole_at_every_lag(name):
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_without_weights_only_the_highway_is_left(name):
     """And cells may be traced: here there is one for each bias, under vmap."""
-    graphdef, parameters = nnx.split(build(name, recurrent_scale=0.0))
-
-    def measure(bias):
-        cell = nnx.merge(graphdef, parameters)
+    biases, cells = np.array([-3.0, 4.0]), [build(name, recurrent_scale=0.0) for _ in range(2)]
+    for cell, bias in zip(cells, biases, strict=True):
         cell.bias[...] = jnp.full_like(cell.bias[...], bias)
-        return gradient_paths(cell, start(cell), jnp.zeros((400, D)))
+    graphdef, h0 = nnx.graphdef(cells[0]), start(cells[0])
 
-    biases = np.array([-3.0, 4.0])
-    paths = jax.jit(jax.vmap(measure))(biases)
+    def measure(parameters):
+        return gradient_paths(nnx.merge(graphdef, parameters), h0, jnp.zeros((400, D)))
+
+    parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(nnx.state, cells))
+    paths = jax.jit(jax.vmap(measure))(parameters)
     exact = np.arange(400) * -np.log1p(np.exp(-biases[:, None])) + np.log(N) / 2
     assert np.allclose(log_norm(paths.highway), exact, rtol=1e-14, atol=1e-15)
     assert np.array_equal(log_norm(paths.whole), log_norm(paths.highway))

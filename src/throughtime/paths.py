@@ -203,7 +203,7 @@ def _one_lag_more(step, apart, now: tuple[Scaled, ...], h, x) -> tuple[Scaled, .
     through = _pulling(step, (h,), x)
 
     def onward(matrix: Scaled) -> Scaled:
-        return rescale(*through(matrix.mantissa), matrix.exponent)
+        return rescale(through(matrix.mantissa)[0], matrix.exponent)
 
     leaving = _pulling(apart, (h, h, h), x)(highway.mantissa)
     kept, by_gates, by_candidate = (rescale(part, highway.exponent) for part in leaving)
