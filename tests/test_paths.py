@@ -11,6 +11,7 @@ import pytest
 from flax import nnx
 from gated import STEPS, orbit, weights
 
+from throughtime import paths
 from throughtime.adjoints import adjoint_states
 from throughtime.cells import CELLS, LSTMCell, as_step, make_cell
 from throughtime.paths import gradient_paths, jacobian_paths, path_matrices
@@ -109,6 +110,23 @@ def test_parts_sum_to_the_whole_at_every_lag(name):
     assert not floats["recurrent"][0].any()
 
 
+def test_the_defect_shows_a_part_that_is_missing(monkeypatch):
+    """The whole is the cell's own and not the sum of the parts: here the gates read a constant."""
+    cell, reading = build("gru", recurrent_scale=3.0, rngs=nnx.Rngs(0)), paths._reading
+
+    def deaf(read, blocks, users):
+        return reading(read, blocks, {**users, "g": jax.lax.stop_gradient(users["g"])})
+
+    monkeypatch.setattr(paths, "_reading", deaf)
+    matrices = jax.jit(lambda xs: path_matrices(cell, start(cell), xs))(drive())
+    whole, *parts = (np.asarray(to_float(part)) for part in matrices[:4])
+    norms = np.array([lengths(part) for part in (whole, *parts)])
+    assert not parts[1].any()
+    assert np.all(norms[0, 1:] < 0.95 * norms.max(axis=0)[1:])
+    assert np.all(matrices.defect[1:] > 0.1)
+    assert np.allclose(matrices.defect, lengths(sum(parts) - whole) / norms.max(axis=0), rtol=1e-13)
+
+
 @pytest.mark.parametrize("name", ["lstm", "gru"])
 def test_without_weights_only_the_highway_is_left(name):
     """And cells may be traced: here there is one for each bias, under vmap."""
@@ -121,13 +139,13 @@ def test_without_weights_only_the_highway_is_left(name):
         return gradient_paths(nnx.merge(graphdef, parameters), h0, jnp.zeros((400, D)))
 
     parameters = jax.tree.map(lambda *leaves: jnp.stack(leaves), *map(nnx.state, cells))
-    paths = jax.jit(jax.vmap(measure))(parameters)
+    found = jax.jit(jax.vmap(measure))(parameters)
     exact = np.arange(400) * -np.log1p(np.exp(-biases[:, None])) + np.log(N) / 2
-    assert np.allclose(log_norm(paths.highway), exact, rtol=1e-14, atol=1e-15)
-    assert np.array_equal(log_norm(paths.whole), log_norm(paths.highway))
-    assert np.all(log_norm(paths.gates) == -np.inf)
-    assert np.all(log_norm(paths.recurrent) == -np.inf)
-    assert not paths.defect.any()
+    assert np.allclose(log_norm(found.highway), exact, rtol=1e-14, atol=1e-15)
+    assert np.array_equal(log_norm(found.whole), log_norm(found.highway))
+    assert np.all(log_norm(found.gates) == -np.inf)
+    assert np.all(log_norm(found.recurrent) == -np.inf)
+    assert not found.defect.any()
 
 
 LONG = {
@@ -153,7 +171,7 @@ def by_definition(steps, lag):
 def test_two_thousand_steps_against_mpmath(name):
     cell, length = build(name, **LONG[name]), 2000
     h0, xs, m = start(cell), drive(length), cell.hidden_features
-    paths = jax.jit(lambda xs: gradient_paths(cell, h0, xs))(xs)
+    found = jax.jit(lambda xs: gradient_paths(cell, h0, xs))(xs)
     to_mp = np.vectorize(lambda a: mpmath.mpf(float(a)), otypes=[object])
     with mpmath.workdps(30):
         steps = orbit(
@@ -162,22 +180,23 @@ def test_two_thousand_steps_against_mpmath(name):
         for lag in (1, 40, length - 1):
             for part, exact in by_definition(steps, lag).items():
                 norm = mpmath.sqrt(sum(entry**2 for entry in exact[:m, :m].ravel()))
-                mantissa, exponent = (float(a[lag]) for a in getattr(paths, part))
+                mantissa, exponent = (float(a[lag]) for a in getattr(found, part))
                 if norm == 0:
                     assert mantissa == 0
                     continue
                 assert abs(mantissa * mpmath.mpf(2) ** int(exponent) / norm - 1) < 1e-11, part
-    assert log_norm(paths.whole)[-1] < -4000
-    assert paths.defect.max() < length * np.finfo(np.float64).eps
+    assert log_norm(found.whole)[-1] < -4000
+    assert found.defect.max() < length * np.finfo(np.float64).eps
 
 
+@pytest.mark.slow
 def test_float32_neither_overflows_nor_loses_the_sum():
     cell = build("lstm", size=8, recurrent_scale=16.0, forget_bias=1.0, dtype=jnp.float32)
     xs = drive(800, jnp.float32)
-    paths = jax.jit(lambda xs: gradient_paths(cell, as_step(cell).h0, xs))(xs)
-    assert log_norm(paths.whole)[-1] > 2 * np.log(np.finfo(np.float32).max)
-    assert log_norm(paths.highway)[-1] < np.log(np.finfo(np.float32).tiny)
-    assert paths.defect.max() < len(xs) * np.finfo(np.float32).eps
+    found = jax.jit(lambda xs: gradient_paths(cell, as_step(cell).h0, xs))(xs)
+    assert log_norm(found.whole)[-1] > 2 * np.log(np.finfo(np.float32).max)
+    assert log_norm(found.highway)[-1] < np.log(np.finfo(np.float32).tiny)
+    assert found.defect.max() < len(xs) * np.finfo(np.float32).eps
 
 
 def test_a_row_of_adjoints_is_the_gradient_of_a_loss():
@@ -195,23 +214,24 @@ def test_a_row_of_adjoints_is_the_gradient_of_a_loss():
     assert got.defect.max() < 1e-15
 
 
+@pytest.mark.slow
 def test_one_step_has_one_lag():
     cell = build("gru")
-    paths = jax.jit(lambda: gradient_paths(cell, start(cell), drive(1)))()
-    norms = [to_float(part).tolist() for part in paths[:4]]
+    found = jax.jit(lambda: gradient_paths(cell, start(cell), drive(1)))()
+    norms = [to_float(part).tolist() for part in found[:4]]
     assert np.allclose(norms, [[N**0.5], [N**0.5], [0], [0]], rtol=1e-15)
 
 
 def test_a_batch_is_its_sequences_and_norms_are_those_of_the_matrices():
     cell, everything, _ = measured("gru")
     batch = jax.random.normal(jax.random.key(6), (3, T, D), jnp.float64)
-    paths = jax.jit(jax.vmap(lambda xs: gradient_paths(cell, start(cell), xs)))(batch)
+    found = jax.jit(jax.vmap(lambda xs: gradient_paths(cell, start(cell), xs)))(batch)
     for i, xs in enumerate(batch):
         matrices = everything(start(cell), xs)[2]
         for part in ("whole", *PARTS):
-            norms = to_float(getattr(paths, part))[i]
+            norms = to_float(getattr(found, part))[i]
             assert np.allclose(norms, lengths(to_float(getattr(matrices, part))), rtol=1e-13)
-        assert np.allclose(paths.defect[i], matrices.defect, rtol=0, atol=1e-15)
+        assert np.allclose(found.defect[i], matrices.defect, rtol=0, atol=1e-15)
 
 
 def test_states_that_are_not_finite_leave_no_number():

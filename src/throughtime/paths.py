@@ -54,16 +54,16 @@ Only these very classes: a subclass may read its state in ways that this table d
 class GradientPaths(NamedTuple):
     """The Jacobian of the last state by an earlier one, and its three parts, by lag k = 0 … T−1.
 
-    whole = highway + gates + recurrent,  as matrices ``(p, N)``
+    whole = highway + gates + recurrent,  as matrices ``(p, N)``: A J_T …, restricted to the memory
 
     `gradient_paths` gives their Frobenius norms, each a `Scaled` with mantissa and exponent
     ``(T,)``; `path_matrices` the matrices, mantissa ``(T, p, N)`` and exponent ``(T,)``. `log_norm`
-    turns either into nats.
+    turns either into nats. A is the identity in the rows of the memory, or the adjoints given.
 
     Attributes:
-        whole: J_T … J_{T−k+1}, by the cell's own step.
-        highway: H_T … H_{T−k+1}; in the rows of c (LSTM) or h (GRU) the product of the gates, f or
-            z, on the diagonal.
+        whole: A J_T … J_{T−k+1}, by the cell's own step.
+        highway: A H_T … H_{T−k+1}; without adjoints the product of the gates f (LSTM) or z (GRU),
+            on the diagonal.
         gates: what left the highway first through a gate, and went on by any way.
         recurrent: what left it first through the candidate's recurrent weights, likewise.
         defect: ‖highway + gates + recurrent − whole‖ over the largest of the four norms, ``(T,)``:
