@@ -130,6 +130,22 @@ def test_a_sweep_is_reported_from_its_records(tmp_path):
     assert made == {"runs"} | tables | figures
 
 
+def test_spectra_are_swept_and_reported(tmp_path):
+    def run(script, *arguments):
+        command = [sys.executable, str(ROOT / "experiments" / script), *arguments]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+
+    tiny = ["hidden_features=3", "num_seeds=2", "sequence_length=60", "diagnostic.transient=20"]
+    run("spectrum.py", "-m", "cell=elman,lstm", "recurrent_scale=0.5,2", *tiny)
+    run("report.py", "results/spectrum")
+    made = {path.name for path in (tmp_path / "results" / "spectrum").iterdir()}
+    figures = {
+        f"{stem}.{kind}" for stem in ("exponent_by_scale", "spectra") for kind in ("png", "pdf")
+    }
+    assert made == {"runs", "table.csv", "table.md", "table.tex"} | figures
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, number):
     overrides = ["-m", "recurrent_scale=" + ",".join(map(str, range(1, 301))), *TINY[:2]]

@@ -37,9 +37,10 @@ def test_the_programs_print_what_is_said_of_them(capsys):
 LINES = [line for block in blocks("bash") for line in block.splitlines()]
 
 
-@pytest.mark.parametrize("command", [line for line in LINES if "sweep.py" in line])
+@pytest.mark.parametrize("command", [line for line in LINES if re.search("sweep|spectrum", line)])
 def test_every_sweep_is_made_of_valid_points(command):
-    words = command.replace("'", "").split("sweep.py ")[1].split()
+    script, arguments = re.findall(r"(sweep|spectrum)\.py (.*)", command.replace("'", ""))[0]
+    words = arguments.split()
     overrides = [word for word in words if word != "-m"]
     # An interval is searched from its ends.
     overrides = [re.sub(r"interval\((.*)\)", r"\1", word) for word in overrides]
@@ -47,8 +48,8 @@ def test_every_sweep_is_made_of_valid_points(command):
         loader = GlobalHydra.instance().config_loader()
         parsed = OverridesParser.create(loader).parse_overrides(overrides)
         (jobs,) = BasicSweeper.split_arguments(parsed, None)
-        assert (len(jobs) > 1 or "+experiment=standard" in words) == ("-m" in words)
-        master = compose("sweep", return_hydra_config=True)
+        master = compose(script, [w for w in words if "+" in w], return_hydra_config=True)
+        assert (len(jobs) > 1 or bool(master.hydra.sweeper.params)) == ("-m" in words)
         composer = Composer(loader, master)
         for job in jobs:
             points = [word for word in job if not word.startswith("hydra")]
@@ -65,6 +66,23 @@ def test_the_critical_scales_shown_are_those_committed():
         for length, scale in zip(("50", "200"), scales, strict=True):
             assert f"{float(found[cell, length]['critical_recurrent_scale']):.3f}" == scale
             assert found[cell, length]["status"] == "ok"
+
+
+def test_the_exponents_shown_are_those_committed():
+    with (ROOT / "results" / "exponents" / "table.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    found = {
+        (one["cell"], one["task_in_features"], float(one["recurrent_scale"])): one for one in lines
+    }
+    shown = re.findall(r"^\| `(\w+)` \| (no|yes) \| (.*) \|$", README, re.MULTILINE)
+    assert len(shown) == 6
+    for cell, driven, texts in shown:
+        for scale, text in zip((1.0, 2.0, 4.0), texts.split(" | "), strict=True):
+            one = found[cell, "64" if driven == "yes" else "0", scale]
+            numbers = [float(x.replace("−", "-")) for x in re.findall(r"[−\d.]+", text)]
+            names = ("median", "ci_low", "ci_high")
+            for number, name in zip(numbers, names, strict=True):
+                assert number == pytest.approx(float(one[f"leading_exponent_{name}"]), abs=0.0051)
 
 
 def test_the_seconds_shown_are_those_committed():
