@@ -22,6 +22,7 @@ _HOMES = {
     "initializers": ("INITIALIZERS",),
     "lyapunov": ("LyapunovSpectrum", "lyapunov_spectrum"),
     "paths": ("GradientPaths", "gradient_paths"),
+    "parallel": ("cumulative_products", "parallel_rollout"),
     "scaled": ("Scaled", "log_norm"),
     "tasks": ("TASKS", "Sample", "Task", "make_task"),
 }
