@@ -6,20 +6,16 @@ python experiments/benchmark.py --quick    # 50 and 200 points, to see that all 
 """
 
 import argparse
-import datetime
 import functools
-import os
-import platform
 import signal
 import statistics
 import tempfile
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 from benchmark_runs import POLL, Case, loop_in_torch, read, sweep
+from machine import here, texts, versions
 from throughtime.command_line import one_sentence
-from throughtime.points import InputError
 
 RESULTS = Path("results") / "benchmark"
 
@@ -90,11 +86,14 @@ def main() -> None:
     arguments = parser.parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with one_sentence(), tempfile.TemporaryDirectory() as folder:
-        peers = peer_versions()
+        peers = versions(PEERS)
         benchmark = Benchmark(Path(folder), repeats=1 if arguments.quick else REPEATS)
         for case in plan(arguments.quick, arguments.all):
             row = benchmark.measure(case)
-            print(", ".join(f"{name} {text}" for name, text in texts(row).items()), flush=True)
+            print(
+                ", ".join(f"{name} {text}" for name, text in texts(row, COLUMNS).items()),
+                flush=True,
+            )
         machine = benchmark.origin | peers | here()
         write(benchmark.rows, machine, RESULTS / "runs" / "quick" if arguments.quick else RESULTS)
 
@@ -206,40 +205,6 @@ def _per_point(seconds: float, small: list[float], points: int) -> float | None:
     return 1e3 * more / (points - BASE) if is_resolved else None
 
 
-def peer_versions() -> dict[str, str]:
-    """The versions of the peers, all of which must be there."""
-    try:
-        return {peer: version(peer) for peer in PEERS}
-    except PackageNotFoundError as error:
-        raise InputError(f"{error.name} is not installed: pip install -e .[peers]") from error
-
-
-def here() -> dict[str, Any]:
-    """The machine and the day."""
-    from throughtime.devices import usable_cores
-
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        model = next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        model = platform.processor() or platform.machine()
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    day = datetime.datetime.now(datetime.UTC).date().isoformat()
-    return {"cpu": model, "cores": usable_cores(), "memory_gib": round(memory, 1), "date": day}
-
-
-def texts(row: dict[str, Any]) -> dict[str, str]:
-    """The cells of a row to read; what is missing is left out."""
-    return {name: _text(row[name]) for name in COLUMNS if row.get(name) is not None}
-
-
-def _text(value: Any) -> str:
-    """Three digits, or all of those before the point."""
-    if isinstance(value, str):
-        return value
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
 def write(rows: list[dict[str, Any]], machine: dict[str, Any], folder: Path) -> None:
     """Write table.csv with the provenance in every row, table.md to read, and the figure."""
     import pandas as pd
@@ -249,7 +214,7 @@ def write(rows: list[dict[str, Any]], machine: dict[str, Any], folder: Path) -> 
     folder.mkdir(parents=True, exist_ok=True)
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.assign(**machine).to_csv(folder / "table.csv", index=False, lineterminator="\n")
-    table = pd.DataFrame([texts(row) for row in rows], columns=COLUMNS).fillna("")
+    table = pd.DataFrame([texts(row, COLUMNS) for row in rows], columns=COLUMNS).fillna("")
     source = ", ".join(f"{name} {value}" for name, value in machine.items())
     parts = [CAPTION, table.to_markdown(index=False, disable_numparse=True), f"Made with {source}."]
     (folder / "table.md").write_text("\n".join(f"{part}\n" for part in parts))

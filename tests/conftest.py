@@ -1,5 +1,10 @@
 """Strict JAX, and shapes checked on every call, set before any test imports `throughtime`."""
 
+import os
+
+# As throughtime.devices has it, before NumPy loads its BLAS.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import hypothesis
 import jax
 import jaxtyping

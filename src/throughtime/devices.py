@@ -54,6 +54,8 @@ def start(device: str = "auto", hosts: Hosts | None = None) -> None:
     if PLATFORMS[device] is not None:
         os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(usable_cores()))
+    # LAPACK's threads wait for each other in a loop: on a busy machine they take 100 times as long.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     import jax
 
     # Every array here has a stated dtype; x64 lets float64 points share a process with float32.
