@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from throughtime.dynamics import Step, held, pad_front, rollout
-from throughtime.scaled import Scaled, add, from_float, log_norm, rescale
+from throughtime.scaled import Scaled, from_float, log_norm, rescale, shift
 
 Loss = Callable[[Float[Array, "T n"]], Float[Array, ""]]
 """A loss over the states h_1 … h_T: the last one, all of them, or any subset."""
@@ -73,12 +73,28 @@ def pull_back(
 
     def backward(future: Scaled, now):
         g, h, x = now
-        adjoint = add(from_float(g), future)
+        adjoint = _sum(g, future)
         (mantissa,) = jax.vjp(lambda h: step(h, x), h)[1](adjoint.mantissa)
-        return rescale(mantissa, adjoint.exponent), adjoint
+        return rescale(mantissa, adjoint.exponent, _ZERO), adjoint
 
     later = from_float(jnp.zeros_like(direct[0])) if later is None else later
-    return jax.lax.scan(backward, later, (direct, previous, inputs), reverse=True)
+    direct = rescale(direct, jnp.zeros(len(direct), jnp.int32), _ZERO)
+    # Sums are rescaled after the scan, all at once: within it every reduction is waited for.
+    first, adjoints = jax.lax.scan(
+        backward, rescale(*later, _ZERO), (direct, previous, inputs), reverse=True
+    )
+    return rescale(*first), rescale(*adjoints)
+
+
+_ZERO = int(jnp.iinfo(jnp.int32).min) // 2
+"""The exponent of zeros within the backward pass: whatever is added to them has a larger one."""
+
+
+def _sum(a: Scaled, b: Scaled) -> Scaled:
+    """A + b, rounded once as a float sum is, of numbers whose zeros have the exponent `_ZERO`."""
+    top = jnp.maximum(a.exponent, b.exponent)
+    lower, upper = shift(a.mantissa, a.exponent - top), shift(b.mantissa, b.exponent - top)
+    return Scaled(lower + upper, top)
 
 
 def starts(h0: Float[Array, " n"], states: Float[Array, "T n"]) -> Float[Array, "T n"]:

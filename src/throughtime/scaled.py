@@ -63,13 +63,13 @@ def _power_of_two(k: Int[Array, "*shape"], dtype) -> Float[Array, "*shape"]:
     return jax.lax.bitcast_convert_type((k + bias).astype(word) << mantissa_bits, dtype)
 
 
-def shift(x: Float[Array, "*shape"], k: Int[Array, "*shape"]) -> Float[Array, "*shape"]:
+def shift(x: Float[Array, "..."], k: Int[Array, "..."]) -> Float[Array, "..."]:
     """Multiply by a power of two, ``x · 2^k``, exactly unless the result leaves the float range.
 
     Args:
-        x: floats ``(*shape)``.
-        k: int32 ``(*shape)``; beyond twice the float's exponent range it saturates, where the
-            result is 0 or inf in any case.
+        x: floats ``(*prefix, *shared)``.
+        k: int32 ``(*prefix,)``, the trailing axes of x share it; beyond twice the float's exponent
+            range it saturates, where the result is 0 or inf in any case.
 
     Returns:
         ``x · 2^k`` in the dtype of ``x``. Two factors, since 2^k alone may be out of range.
@@ -77,16 +77,12 @@ def shift(x: Float[Array, "*shape"], k: Int[Array, "*shape"]) -> Float[Array, "*
     limit = 2 * (int(jnp.finfo(x.dtype).maxexp) - 2)
     k = jnp.clip(k, -limit, limit)
     half = k // 2
-    return x * _power_of_two(half, x.dtype) * _power_of_two(k - half, x.dtype)
+    axes = tuple(range(k.ndim, x.ndim))
+    one, other = (_power_of_two(part, x.dtype) for part in (half, k - half))
+    return x * jnp.expand_dims(one, axes) * jnp.expand_dims(other, axes)
 
 
-def _spread(exponent: Int[Array, "..."], mantissa: Float[Array, "..."]) -> Int[Array, "..."]:
-    """The exponent with one trailing axis of length 1 for each axis that shares it, broadcast."""
-    axes = tuple(range(exponent.ndim, mantissa.ndim))
-    return jnp.broadcast_to(jnp.expand_dims(exponent, axes), mantissa.shape)
-
-
-def rescale(mantissa: Float[Array, "..."], exponent: Int[Array, "..."]) -> Scaled:
+def rescale(mantissa: Float[Array, "..."], exponent: Int[Array, "..."], zero: int = 0) -> Scaled:
     """Move powers of two into the exponent until the largest mantissa is in [1/2, 1).
 
     mantissa · 2^exponent = (mantissa · 2^-e) · 2^(exponent + e), without rounding.
@@ -94,16 +90,17 @@ def rescale(mantissa: Float[Array, "..."], exponent: Int[Array, "..."]) -> Scale
     Args:
         mantissa: floats ``(*prefix, *shared)``.
         exponent: int32 ``(*prefix,)``; the trailing axes of the mantissa share it.
+        zero: the exponent of a group of zeros.
 
     Returns:
-        The same numbers. A group of zeros has exponent 0; inf and NaN stay what they are.
+        The same numbers; inf and NaN stay what they are.
         The gradient passes through the mantissa; exponents are constants.
     """
     axes = tuple(range(exponent.ndim, mantissa.ndim))
     largest = jnp.max(jnp.abs(mantissa), axis=axes, initial=0)
     e = jnp.where(jnp.isfinite(largest), _binary_exponent(largest), 0)
-    lifted = shift(mantissa, _spread(-e, mantissa))
-    return Scaled(lifted, jnp.where(largest == 0, 0, exponent + e).astype(jnp.int32))
+    lifted = shift(mantissa, -e)
+    return Scaled(lifted, jnp.where(largest == 0, zero, exponent + e).astype(jnp.int32))
 
 
 def from_float(x: Float[Array, "..."]) -> Scaled:
@@ -120,7 +117,7 @@ def from_float(x: Float[Array, "..."]) -> Scaled:
 
 def to_float(scaled: Scaled) -> Float[Array, "..."]:
     """The plain floats ``mantissa · 2^exponent``: 0 or inf where they leave the float range."""
-    return shift(scaled.mantissa, _spread(scaled.exponent, scaled.mantissa))
+    return shift(scaled.mantissa, scaled.exponent)
 
 
 def common_exponent(scaled: Scaled) -> Scaled:
@@ -139,7 +136,7 @@ def common_exponent(scaled: Scaled) -> Scaled:
     top = jnp.max(jnp.where(empty, lowest, scaled.exponent), initial=lowest)
     top = jnp.where(top == lowest, 0, top).astype(jnp.int32)
     shifts = jnp.where(empty, 0, scaled.exponent - top)
-    return Scaled(shift(scaled.mantissa, _spread(shifts, scaled.mantissa)), top)
+    return Scaled(shift(scaled.mantissa, shifts), top)
 
 
 def add(a: Scaled, b: Scaled) -> Scaled:

@@ -28,7 +28,7 @@ from throughtime.results import Failure, Result, results_of
 NETWORKS_AT_ONCE = {"cpu": 16, "gpu": 1024, "tpu": 1024}
 """How many networks a program measures together on a device. More falls out of a CPU's cache."""
 
-WORTH_A_DEVICE = {"cpu": 2**32, "gpu": 1, "tpu": 1}
+WORTH_A_DEVICE = {"cpu": 2**31, "gpu": 1, "tpu": 1}
 """The least work for each device: weights × tangent vectors × steps × sequences × networks.
 
 One more core is worth a compilation of its own only where it saves more than that takes: about as
