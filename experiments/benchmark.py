@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmark_runs import POLL, Case, loop_in_torch, read, sweep
-from machine import here, texts, versions
+from machine import here, publish, texts, versions
 from throughtime.command_line import one_sentence
 
 RESULTS = Path("results") / "benchmark"
@@ -206,20 +206,13 @@ def _per_point(seconds: float, small: list[float], points: int) -> float | None:
 
 
 def write(rows: list[dict[str, Any]], machine: dict[str, Any], folder: Path) -> None:
-    """Write table.csv with the provenance in every row, table.md to read, and the figure."""
+    """Write the table and the figure."""
     import pandas as pd
 
     from throughtime.figures import save
 
-    folder.mkdir(parents=True, exist_ok=True)
-    frame = pd.DataFrame(rows, columns=COLUMNS)
-    frame.assign(**machine).to_csv(folder / "table.csv", index=False, lineterminator="\n")
-    table = pd.DataFrame([texts(row, COLUMNS) for row in rows], columns=COLUMNS).fillna("")
-    source = ", ".join(f"{name} {value}" for name, value in machine.items())
-    parts = [CAPTION, table.to_markdown(index=False, disable_numparse=True), f"Made with {source}."]
-    (folder / "table.md").write_text("\n".join(f"{part}\n" for part in parts))
-    save(scaling(frame), folder / "scaling")
-    print(f"written: {folder / 'table.csv'}, {folder / 'table.md'}, {folder / 'scaling'}.png, .pdf")
+    publish(rows, COLUMNS, CAPTION, machine, folder / "table")
+    save(scaling(pd.DataFrame(rows, columns=COLUMNS)), folder / "scaling")
 
 
 def scaling(frame):

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from machine import BLAS_THREADS, here, limit_blas, texts, versions
+from machine import BLAS_THREADS, here, limit_blas, publish, texts, versions
 from throughtime import devices
 from throughtime.command_line import one_sentence
 from throughtime.names import unknown
@@ -98,7 +98,8 @@ def main() -> None:
                 raise InputError(unknown("benchmark", name, BENCHMARKS))
         start()
         rows = measured(names, arguments.quick)
-        write(rows, origin() | peers, RESULTS / "runs" / "quick" if arguments.quick else RESULTS)
+        folder = RESULTS / "runs" / "quick" if arguments.quick else RESULTS
+        publish(rows, COLUMNS, CAPTION, origin() | peers, folder / "measurements")
 
 
 def start() -> None:
@@ -167,20 +168,6 @@ def origin() -> dict[str, Any]:
     from throughtime.provenance import provenance
 
     return provenance(devices.kind()) | {"blas_threads": BLAS_THREADS} | here()
-
-
-def write(rows: list[dict[str, Any]], machine: dict[str, Any], folder: Path) -> None:
-    """Write measurements.csv with the provenance in every row, and measurements.md to read."""
-    import pandas as pd
-
-    folder.mkdir(parents=True, exist_ok=True)
-    frame = pd.DataFrame(rows, columns=COLUMNS).assign(**machine)
-    frame.to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
-    table = pd.DataFrame([texts(row, COLUMNS) for row in rows], columns=COLUMNS).fillna("")
-    source = ", ".join(f"{name} {value}" for name, value in machine.items())
-    parts = [CAPTION, table.to_markdown(index=False, disable_numparse=True), f"Made with {source}."]
-    (folder / "measurements.md").write_text("\n".join(f"{part}\n" for part in parts))
-    print(f"written: {folder / 'measurements.csv'}, {folder / 'measurements.md'}")
 
 
 if __name__ == "__main__":

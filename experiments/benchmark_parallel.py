@@ -8,16 +8,20 @@ import argparse
 import statistics
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from machine import here, publish
 from throughtime.dynamics import rollout
 from throughtime.lyapunov import lyapunov_spectrum
 from throughtime.parallel import leading_exponent, parallel_rollout
+from throughtime.provenance import provenance
 
+RESULTS = Path("results") / "benchmark"
 STATES = (8, 32)
 STEPS = (1_000, 10_000, 100_000)
 REPEATS = 5
@@ -32,7 +36,6 @@ COLUMNS = (
     "sequential_seconds",
     "parallel_seconds",
     "ratio",
-    "device",
     "equal",
 )
 
@@ -68,7 +71,6 @@ def measure(what, state: int, length: int) -> dict[str, Any]:
         sequential_seconds,
         parallel_seconds,
         sequential_seconds / parallel_seconds,
-        jax.devices()[0].device_kind,
         compare(one, other),
     )
     print(*row, file=sys.stderr, flush=True)
@@ -128,15 +130,14 @@ def _normal(seed: int, shape: tuple[int, ...]) -> jax.Array:
 
 
 def main() -> None:
-    """Parse the command line, measure, and print the table."""
+    """Parse the command line, measure, and write the table."""
     parser = argparse.ArgumentParser(description="Parallel in time against step by step.")
-    parser.add_argument("--quick", action="store_true", help="1,000 steps only")
+    parser.add_argument("--quick", action="store_true", help="1,000 steps only, into runs/quick")
     quick = parser.parse_args().quick
-    import pandas as pd
-
-    table = pd.DataFrame(rows(steps=STEPS[:1] if quick else STEPS), columns=COLUMNS)
-    print(CAPTION)
-    print(table.to_markdown(index=False, floatfmt=".3g"))
+    folder = RESULTS / "runs" / "quick" if quick else RESULTS
+    measured = rows(steps=STEPS[:1] if quick else STEPS)
+    machine = provenance(jax.devices()[0].device_kind) | here()
+    publish(measured, COLUMNS, CAPTION, machine, folder / "parallel")
 
 
 if __name__ == "__main__":

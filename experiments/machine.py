@@ -58,3 +58,24 @@ def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def publish(
+    rows: list[dict[str, Any]],
+    columns: Iterable[str],
+    caption: str,
+    machine: dict[str, Any],
+    stem: Path,
+) -> None:
+    """Write stem.csv with the provenance in every row, and stem.md to read."""
+    import pandas as pd
+
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    written = [stem.with_suffix(suffix) for suffix in (".csv", ".md")]
+    frame = pd.DataFrame(rows, columns=list(columns)).assign(**machine)
+    frame.to_csv(written[0], index=False, lineterminator="\n")
+    table = pd.DataFrame([texts(row, columns) for row in rows], columns=list(columns)).fillna("")
+    source = ", ".join(f"{name} {value}" for name, value in machine.items())
+    parts = [caption, table.to_markdown(index=False, disable_numparse=True), f"Made with {source}."]
+    written[1].write_text("\n".join(f"{part}\n" for part in parts))
+    print("written: " + ", ".join(map(str, written)))
