@@ -29,9 +29,10 @@ def test_the_programs_print_what_is_said_of_them(capsys):
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
         for block in blocks("python"):
             exec(block, names)
-    log_ratio, zero_lag = capsys.readouterr().out.split()
-    assert f"is e^{float(log_ratio):.0f} of the last".replace("-", "−") in README
+    log_ratio, zero_lag, *parts = capsys.readouterr().out.replace("-", "−").split()
+    assert f"is e^−{float(log_ratio[1:]):.0f} of the last" in README
     assert f"That is lag {zero_lag}." in README
+    assert "prints {}, {}, {} and {}: of".format(*parts) in README
 
 
 LINES = [line for block in blocks("bash") for line in block.splitlines()]
