@@ -20,6 +20,7 @@ _HOMES = {
     "diagnostics": ("GradientDiagnostics", "gradient_diagnostics"),
     "dynamics": ("Step", "rollout"),
     "initializers": ("INITIALIZERS",),
+    "jacobians": ("jacobian_log_singular_values",),
     "lyapunov": ("LyapunovSpectrum", "lyapunov_spectrum"),
     "paths": ("GradientPaths", "gradient_paths"),
     "parallel": ("cumulative_products", "parallel_rollout"),

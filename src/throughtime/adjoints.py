@@ -78,10 +78,10 @@ def pull_back(
         return rescale(mantissa, adjoint.exponent, _ZERO), adjoint
 
     later = from_float(jnp.zeros_like(direct[0])) if later is None else later
-    direct = rescale(direct, jnp.zeros(len(direct), jnp.int32), _ZERO)
+    told = rescale(direct, jnp.zeros(len(direct), jnp.int32), _ZERO)
     # Sums are rescaled after the scan, all at once: within it every reduction is waited for.
     first, adjoints = jax.lax.scan(
-        backward, rescale(*later, _ZERO), (direct, previous, inputs), reverse=True
+        backward, rescale(*later, _ZERO), (told, previous, inputs), reverse=True
     )
     return rescale(*first), rescale(*adjoints)
 
