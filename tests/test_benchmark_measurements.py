@@ -179,6 +179,7 @@ def test_the_spectrum_in_torch_is_ours(name):
         assert np.allclose(theirs, ours[orbits], atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.peers
 def test_every_case_agrees_at_tiny_sizes():
     """All arrays, and no tolerance but rounding; the sweep itself is left to the command."""
