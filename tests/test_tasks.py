@@ -174,7 +174,7 @@ def test_noise_is_white_and_normal():
             "'range'; did you mean 'range_noise'",
         ),
         ({"name": "noise", "dim": 1}, "unknown option of task 'noise' 'dim'; known: in_features"),
-        ({"name": "noise", "in_features": -1}, "in_features is -1; the noise task needs an integer"),
+        ({"name": "noise", "in_features": -1}, "in_features is -1; the noise task needs"),
         ({"name": "noise", "max_length": 1}, "max_length is 1; a sequence has at least 2 steps"),
         ({"name": "noise", "dtype": "floot32"}, "unknown dtype 'floot32'; did you mean 'float32'"),
         ({"name": "noise", "dtype": jnp.int32}, "unknown dtype 'int32'; did you mean 'float32'"),
