@@ -86,7 +86,7 @@ def test_product_is_the_exact_one_rounded(kind):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("length", "n"), [(20, 32), (200, 12)])
+@pytest.mark.parametrize(("length", "n"), [(2, 32), (200, 12)])
 def test_ten_digits_of_larger_chains(length, n):
     for kind in oracle.CHAINS:
         chain = chain_of(kind, length, n)
