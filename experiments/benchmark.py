@@ -107,7 +107,7 @@ def plan(quick: bool, everything: bool) -> list[Case]:
         *(Case(launcher, "cold", points) for launcher in ("basic", "joblib") for points in peers),
         *(Case("torch", "none", points) for points in sizes),
         *(Case("batched", "cold", points) for points in growth),
-        *(Case("basic", "warm", points) for points in peers),
+        *(Case("basic", "warm", points) for points in peers if not quick),
         *(Case("batched", "warm", points) for points in sizes),
     ]
 

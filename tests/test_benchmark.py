@@ -129,7 +129,6 @@ def test_all_launchers_record_equal_rows(tmp_path):
     assert set(equal) == {"yes"}
     assert set(equal.index) == {
         ("joblib", "cold", 50),
-        ("basic", "warm", 50),
         ("batched", "cold", 50),
         ("batched", "warm", 50),
     }

@@ -146,6 +146,7 @@ def test_spectra_are_swept_and_reported(tmp_path):
     assert made == {"runs", "table.csv", "table.md", "table.tex"} | figures
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, number):
     overrides = ["-m", "recurrent_scale=" + ",".join(map(str, range(1, 301))), *TINY[:2]]

@@ -53,6 +53,7 @@ WAYS = {
 }
 
 
+@pytest.mark.slow
 def test_every_way_to_run_gives_the_same_bits(tmp_path):
     found = {}
     for way, overrides in WAYS.items():
@@ -70,6 +71,7 @@ def test_every_way_to_run_gives_the_same_bits(tmp_path):
     assert all(others == expected for others in found.values())
 
 
+@pytest.mark.slow
 def test_what_is_recorded_is_not_measured_again(tmp_path):
     assert sweep(tmp_path, "-m", *GRID).returncode == 0
     again = sweep(tmp_path, "-m", *reversed(GRID))
@@ -81,6 +83,7 @@ def test_what_is_recorded_is_not_measured_again(tmp_path):
     assert len(measured(tmp_path)) == 12
 
 
+@pytest.mark.slow
 def test_records_of_another_origin_are_not_mixed_unless_asked(tmp_path):
     assert sweep(tmp_path, "-m", *GRID).returncode == 0
     path = tmp_path / "results" / "sweep" / "runs" / "records.jsonl"
@@ -135,6 +138,7 @@ def test_a_sweep_of_bad_points_alone_leaves_nothing(tmp_path):
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_hosts_share_a_sweep(tmp_path):
     with socket.socket() as probe:
         probe.bind(("localhost", 0))

@@ -90,6 +90,7 @@ def test_driven_tanh_network_grows_as_mean_field_theory_says(gain):
     assert error < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cell", "options"),
     # A sigmoid unit leaves zero without any input: padding must hold it where it starts.

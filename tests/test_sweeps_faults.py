@@ -33,6 +33,7 @@ def test_groups_that_cannot_run_are_refused_before_compiling(changes, sentence):
     assert sentence in failure.reason
 
 
+@pytest.mark.slow
 def test_memory_is_estimated_from_above_and_never_far():
     for cell in ("elman", "gru", "lstm"):
         key = programs.program_key(point(cell=cell, cell_options=(), hidden_features=64))
@@ -56,6 +57,7 @@ def out_of_memory_above(size, monkeypatch):
     return tried
 
 
+@pytest.mark.slow
 def test_a_batch_that_is_too_large_for_the_memory_is_halved(monkeypatch):
     grid = [point(num_seeds=1, seed=seed) for seed in range(20)]
     expected = run(*grid)
