@@ -39,6 +39,7 @@ def test_max_length_only_adds_zeros_in_front(name):
         assert not other[:, :-6].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_every_dtype_sees_the_same_sequence(name):
     """Up to one rounding to the dtype, and to those of an angle of the radar's in float32."""
