@@ -30,8 +30,8 @@ def report(folder: Path, run_id: str | None) -> None:
     rows = frames.rows_frame(found)
     written = tables.write_table(rows, folder)
     panels = tables.one_series_a_cell(rows)
-    draw = spectrum_figures if "leading_exponent" in rows else gradient_figures
-    for name, figure in draw(found, rows, panels).items():
+    draw = {"gradient": gradient_figures, "spectrum": spectrum_figures}
+    for name, figure in draw[rows["diagnostic"].iloc[0]](found, rows, panels).items():
         written += figures.save(figure, folder / name)
     print("written: " + ", ".join(str(path) for path in written))
     if missing:

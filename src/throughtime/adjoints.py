@@ -91,7 +91,7 @@ _ZERO = int(jnp.iinfo(jnp.int32).min) // 2
 
 
 def _sum(a: Scaled, b: Scaled) -> Scaled:
-    """A + b, rounded once as a float sum is, of numbers whose zeros have the exponent `_ZERO`."""
+    """The sum a + b, rounded once as a float is, of numbers whose zeros have exponent `_ZERO`."""
     top = jnp.maximum(a.exponent, b.exponent)
     lower, upper = shift(a.mantissa, a.exponent - top), shift(b.mantissa, b.exponent - top)
     return Scaled(lower + upper, top)

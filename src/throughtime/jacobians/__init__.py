@@ -9,7 +9,12 @@ from throughtime.jacobians.chains import (
     product,
     singular_directions,
 )
-from throughtime.jacobians.orbit import jacobian_log_singular_values, jacobians
+from throughtime.jacobians.factors import matmul
+from throughtime.jacobians.orbit import (
+    jacobian_log_singular_values,
+    jacobians,
+    jacobians_from,
+)
 
 __all__ = [
     "SingularDirections",
@@ -17,8 +22,10 @@ __all__ = [
     "effective_rank_by_lag",
     "jacobian_log_singular_values",
     "jacobians",
+    "jacobians_from",
     "log_condition_number",
     "log_singular_values",
+    "matmul",
     "product",
     "singular_directions",
 ]

@@ -7,6 +7,7 @@ from jaxtyping import Array, Float, Num
 from throughtime.adjoints import starts
 from throughtime.dynamics import Step, rollout
 from throughtime.jacobians.chains import log_singular_values
+from throughtime.lyapunov.frames import push_forward
 
 
 def jacobians(
@@ -29,8 +30,24 @@ def jacobians(
             another shape or dtype than it is given.
     """
     _check(step, h0, inputs)
-    previous = starts(h0, rollout(step, h0, inputs))
-    return jax.vmap(jax.jacfwd(step))(previous, inputs)
+    return jacobians_from(step, starts(h0, rollout(step, h0, inputs)), inputs)
+
+
+def jacobians_from(
+    step: Step, previous: Float[Array, "T n"], inputs: Float[Array, "T d"]
+) -> Float[Array, "T n n"]:
+    """The same along states that are known already, all at once.
+
+    Args:
+        step: the system.
+        previous: h_0 … h_{T−1}, the states from which the steps start, ``(T, n)``.
+        inputs: x_1 … x_T, ``(T, d)``.
+
+    Returns:
+        J_1 … J_T, ``(T, n, n)``.
+    """
+    eye = jnp.eye(previous.shape[1], dtype=previous.dtype)
+    return jax.vmap(lambda h, x: push_forward(step, h, x, eye)[1])(previous, inputs)
 
 
 def jacobian_log_singular_values(

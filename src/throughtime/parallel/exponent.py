@@ -8,10 +8,11 @@ from jaxtyping import Array, Float, Shaped
 
 from throughtime.adjoints import starts
 from throughtime.dynamics import Step, rollout
+from throughtime.jacobians import jacobians_from
 from throughtime.lyapunov.frames import initial_frame
-from throughtime.parallel.orbits import check_step, jacobians
+from throughtime.parallel.orbits import check_step
 from throughtime.parallel.products import agrees, product, rescaled_each, scanned
-from throughtime.scaled import Scaled, norm
+from throughtime.scaled import Scaled, at_least_float32, norm
 
 
 def leading_exponent(
@@ -57,7 +58,8 @@ def leading_exponent(
             f"the transient must leave some of the {len(inputs)} steps, which {transient} does not."
         )
     states = rollout(step, h0, inputs) if states is None else states
-    factors = rescaled_each(jacobians(step, starts(h0, states), inputs))
+    chain = jacobians_from(step, starts(h0, states), inputs)
+    factors = rescaled_each(chain.astype(at_least_float32(chain.dtype)))
     directions, sound = _directions(factors, initial_frame(h0.size, 1, h0.dtype))
     length = norm(directions)
     first, last = (jax.tree.map(lambda each, at=at: each[at], length) for at in (transient, -1))

@@ -14,9 +14,7 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from throughtime.adjoints import starts
 from throughtime.dynamics import Step, rollout
-from throughtime.lyapunov.frames import push_forward
-from throughtime.parallel.products import matrix_product
-from throughtime.scaled import at_least_float32
+from throughtime.jacobians import jacobians_from, matmul
 
 MEMORY = 256
 """Steps for which roundings are allowed to add up in full; a longer memory counts as amplifying."""
@@ -127,23 +125,6 @@ def check_step(step: Step, h0, inputs) -> None:
         )
 
 
-def jacobians(
-    step: Step, previous: Float[Array, "T n"], inputs: Float[Array, "T d"]
-) -> Float[Array, "T n n"]:
-    """The Jacobians along an orbit, J_t = ∂step(h, x_t)/∂h at h_{t−1}, all at once.
-
-    Args:
-        step: the system.
-        previous: h_0 … h_{T−1}, ``(T, n)``.
-        inputs: x_1 … x_T, ``(T, d)``.
-
-    Returns:
-        ``(T, n, n)`` in at least float32.
-    """
-    eye = jnp.eye(previous.shape[1], dtype=at_least_float32(previous.dtype))
-    return jax.vmap(lambda h, x: push_forward(step, h, x, eye)[1])(previous, inputs)
-
-
 def _newton(step: Step, h0, inputs, max_iterations: int):
     """Correct until every defect is rounding or something is not finite; states and defects."""
     unit = _unit(h0)
@@ -158,7 +139,7 @@ def _newton(step: Step, h0, inputs, max_iterations: int):
 
     def correct(carry):
         states, defects, iterations = carry
-        along = jacobians(step, starts(h0, states), inputs).astype(h0.dtype)
+        along = jacobians_from(step, starts(h0, states), inputs)
         states = states + _corrections(along, defects)
         return states, defects_of(states), iterations + 1
 
@@ -171,7 +152,7 @@ def _corrections(along: Float[Array, "T n n"], defects: Float[Array, "T n"]):
 
     def compose(earlier, later):
         (a, r), (b, s) = earlier, later
-        return matrix_product(b, a), matrix_product(b, r) + s
+        return matmul(b, a), matmul(b, r) + s
 
     return jax.lax.associative_scan(compose, (along, defects[:, :, None]))[1][:, :, 0]
 
@@ -181,7 +162,7 @@ def _judge(step: Step, h0, inputs, states, defects):
     eps = float(jnp.finfo(h0.dtype).eps)
     sizes = _sizes(jnp.concatenate([h0[None], states]))
     ratios = (sizes[:-1] / sizes[1:])[:, None, None]
-    along = jacobians(step, starts(h0, states), inputs).astype(h0.dtype) * ratios
+    along = jacobians_from(step, starts(h0, states), inputs) * ratios
     relative = jnp.max(jnp.abs(defects), axis=1) / sizes[1:]
     magnified = jnp.sqrt(1 + jnp.max(jnp.sum(jnp.square(along), axis=2), axis=1))
     is_rounding = jnp.all(relative <= _unit(h0) * magnified)
@@ -197,8 +178,8 @@ def _amplification(along: Float[Array, "T n n"]) -> Float[Array, ""]:
 
     def compose(earlier, later):
         (a, c), (b, d) = earlier, later
-        carried = matrix_product(matrix_product(b, c), jnp.swapaxes(b, -1, -2))
-        return matrix_product(b, a), carried + d
+        carried = matmul(matmul(b, c), jnp.swapaxes(b, -1, -2))
+        return matmul(b, a), carried + d
 
     eyes = jnp.broadcast_to(jnp.eye(along.shape[1], dtype=along.dtype), along.shape)
     weighted = (1 + 1 / memory) ** 0.5 * along

@@ -4,22 +4,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
+from throughtime.jacobians import matmul
 from throughtime.scaled import Scaled, rescale, shift
-
-
-def matrix_product(
-    later: Float[Array, "*T n m"], earlier: Float[Array, "*T m k"]
-) -> Float[Array, "*T n k"]:
-    """The matrix product with all digits of the dtype, which a GPU's default does not keep.
-
-    Args:
-        later: ``(…, n, m)``.
-        earlier: ``(…, m, k)``.
-
-    Returns:
-        ``(…, n, k)``.
-    """
-    return jnp.matmul(later, earlier, precision=jax.lax.Precision.HIGHEST)
 
 
 def cumulative_products(chain: Float[Array, "T n n"]) -> Scaled:
@@ -86,7 +72,7 @@ def product(later: Scaled, earlier: Scaled) -> Scaled:
     Returns:
         mantissa ``(T, n, k)`` and exponent ``(T,)``.
     """
-    mantissa = matrix_product(later.mantissa, earlier.mantissa)
+    mantissa = matmul(later.mantissa, earlier.mantissa)
     return rescale(mantissa, later.exponent + earlier.exponent)
 
 
@@ -115,8 +101,7 @@ def agrees(found: Scaled, expected: Scaled) -> Bool[Array, " T"]:
         ``(T,)``; false where either is not finite.
     """
     axes = tuple(range(1, found.mantissa.ndim))
-    apart = jnp.expand_dims(found.exponent - expected.exponent, axes)
-    beside = shift(found.mantissa, jnp.broadcast_to(apart, found.mantissa.shape))
+    beside = shift(found.mantissa, found.exponent - expected.exponent)
     gap = jnp.max(jnp.abs(beside - expected.mantissa), axis=axes)
     tolerance = float(jnp.finfo(found.mantissa.dtype).eps) ** 0.25
     return gap <= tolerance * jnp.max(jnp.abs(expected.mantissa), axis=axes)
