@@ -1,51 +1,60 @@
-"""Tasks: closed-form tracks, real data found again, moments with their standard errors."""
-
-import sys
+"""Every task: the same sequence however it is padded, losses, gradients and errors by NumPy."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import batch, write
+from drawn import batch, made
 
 from throughtime.tasks import TASKS, make_task
-from throughtime.tasks.digits import load_images
-from throughtime.tasks.text import ALPHABET, OTHER, encode
+from throughtime.tasks.text import ALPHABET
 
-FIELD = 100e3
 F64 = jnp.float64
 ANGLE = 2 * np.pi * 2.0**-23  # the rounding of a full turn in float32
 
 
 # Every task ---------------------------------------------------------------------------------------
 
+LENGTHS = {"copy": 21, "temporal_order": 13, "shepherd": 9}
+CLASSIFIES = set(TASKS) - {"radar", "noise", "adding"}
+
+
+def length_of(name):
+    """An odd length that suits the task, and is short."""
+    return LENGTHS.get(name, 7)
+
 
 @pytest.mark.parametrize("name", TASKS)
+def test_a_traced_and_padded_length_gives_the_sequence_of_a_static_one_in_zeros(name):
+    """The same bits; two programs may round the last of a radar track or of a normal."""
+    length = length_of(name)
+    padded = batch(made(name), length)
+    task = make_task(name, max_length=length, dtype=F64)
+    keys = jax.random.split(jax.random.key(0), 16)
+    static = jax.vmap(lambda key: task.sample(key, length))(keys)  # one operation after the other
+    rounding = {"radar": {"rtol": 1e-6, "atol": ANGLE}, "noise": {"rtol": 1e-6}}
+    for one, other in zip(static, padded, strict=True):
+        np.testing.assert_allclose(other[:, -length:], one, **rounding.get(name, {"rtol": 0}))
+        assert not other[:, :-length].any()
+
+
+@pytest.mark.parametrize("name", ["radar", "noise", "latching"])
 def test_traced_length_gives_the_bits_of_the_static_one(name):
-    task = make_task(name, max_length=12)
-    key = jax.random.key(3)
-    for length in (2, 7):
-        traced = jax.jit(task.sample)(key, jnp.int32(length))
-        static = jax.jit(lambda key, length=length: task.sample(key, length))(key)
-        for one, other in zip(traced, static, strict=True):
-            np.testing.assert_array_equal(one, other)
-
-
-@pytest.mark.parametrize("name", TASKS)
-def test_max_length_only_adds_zeros_in_front(name):
-    short, long = (batch(make_task(name, max_length=T), 6) for T in (6, 20))
-    for one, other in zip(short, long, strict=True):
-        np.testing.assert_allclose(other[:, -6:], one, rtol=1e-6, atol=ANGLE)
-        assert not other[:, :-6].any()
+    traced = batch(made(name), 7)
+    keys = jax.random.split(jax.random.key(0), 16)
+    static = jax.jit(jax.vmap(lambda key: made(name).sample(key, 7)))(keys)
+    for one, other in zip(traced, static, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_every_dtype_sees_the_same_sequence(name):
     """Up to one rounding to the dtype, and to those of an angle of the radar's in float32."""
-    exact = batch(make_task(name, max_length=9, dtype=F64), 5)
-    for dtype in ("float32", "bfloat16", "float16"):
-        rounded = batch(make_task(name, max_length=9, dtype=dtype), 5)
+    exact = batch(made(name), length_of(name))
+    continuous = name in ("radar", "noise")
+    for dtype in ("float32", "bfloat16", "float16") if continuous else ("bfloat16",):
+        rounded = batch(make_task(name, max_length=24, dtype=dtype), length_of(name))
         assert rounded.inputs.dtype == rounded.weights.dtype == jnp.dtype(dtype)
         precision = {"rtol": float(jnp.finfo(dtype).eps), "atol": ANGLE}
         for one, other in zip(exact, rounded, strict=True):
@@ -53,99 +62,107 @@ def test_every_dtype_sees_the_same_sequence(name):
 
 
 @pytest.mark.parametrize("name", TASKS)
-def test_weights_count_the_last_step_or_in_text_every_real_one(name):
-    weights = batch(make_task(name, max_length=9, dtype=F64), 5, size=1).weights[0]
-    expected = [0.2] * 5 if name == "text" else [0, 0, 0, 0, 1]
-    np.testing.assert_allclose(weights, [0, 0, 0, 0, *expected], rtol=1e-15)
+def test_weights_count_the_steps_that_are_judged(name):
+    """The last step; in text and copy every real one; of a sentence the last two."""
+    length = length_of(name)
+    counted = {"text": length, "copy": length, "shepherd": 2}.get(name, 1)
+    expected = np.zeros(24)
+    expected[-counted:] = 1 / counted
+    np.testing.assert_allclose(batch(made(name), length).weights, [expected] * 16, rtol=1e-15)
 
 
 @pytest.mark.parametrize("name", ["radar", "noise"])
 def test_a_longer_sequence_continues_a_shorter_one(name):
-    task = make_task(name, max_length=12)
-    short, long = batch(task, 5).inputs[:, 7:], batch(task, 9).inputs[:, 3:8]
+    short, long = batch(made(name), 5).inputs[:, 19:], batch(made(name), 9).inputs[:, 15:20]
     np.testing.assert_allclose(long, short, rtol=1e-6, atol=ANGLE)
 
 
+def answered(name, seed=0):
+    """A task, one of its sequences and random outputs."""
+    sample = jax.tree.map(lambda leaf: leaf[seed], batch(made(name), length_of(name)))
+    outputs = np.random.default_rng(seed).normal(size=(24, made(name).out_features))
+    return made(name), sample, outputs
+
+
 @pytest.mark.parametrize("name", TASKS)
-def test_losses_agree_with_numpy(name):
-    task = make_task(name, max_length=8, dtype=F64)
-    targets = batch(task, 6, size=1).targets[0]
-    outputs = np.random.default_rng(0).normal(size=(8, task.out_features))
-    if name in ("digits", "text"):
-        expected = np.log(np.exp(outputs).sum(1)) - outputs[np.arange(8), targets]
-    elif name == "radar":
-        expected = ((outputs[:, 0] - targets[:, 0]) ** 2 + (outputs[:, 1] - targets[:, 1]) ** 2) / 2
+def test_losses_and_their_gradients_agree_with_numpy(name):
+    task, sample, outputs = answered(name)
+    targets, weights = sample.targets, sample.weights[:, None]
+    if name in CLASSIFIES:
+        softmax = np.exp(outputs) / np.exp(outputs).sum(axis=1, keepdims=True)
+        expected = -np.log(softmax[np.arange(24), targets])
+        gradient = weights * (softmax - np.eye(task.out_features)[targets])
+    elif name == "noise":
+        expected, gradient = outputs[:, 0], weights
     else:
-        expected = outputs[:, 0]
-    loss = task.loss(jnp.asarray(outputs), jnp.asarray(targets))
-    np.testing.assert_allclose(loss, expected, rtol=1e-13)
+        factor = {"radar": 1 / 2, "adding": 1}[name]
+        expected = factor * sum(
+            (outputs[:, k] - targets[:, k]) ** 2 for k in range(targets.shape[1])
+        )
+        gradient = 2 * factor * weights * (outputs - targets)
+
+    def whole(outputs):
+        losses = task.loss(outputs, jnp.asarray(targets))
+        return jnp.sum(jnp.asarray(sample.weights) * losses), losses
+
+    found, losses = jax.grad(whole, has_aux=True)(jnp.asarray(outputs))
+    np.testing.assert_allclose(losses, expected, rtol=1e-13)
+    np.testing.assert_allclose(found, gradient, rtol=1e-12, atol=1e-16)
 
 
-# Digits, text, noise ------------------------------------------------------------------------------
+def expected_error(name, sample, outputs):
+    """The error in plain words and NumPy."""
+    wrong = outputs.argmax(axis=-1) != sample.targets if name in CLASSIFIES else None
+    if name == "noise":
+        return outputs[-1, 0]
+    if name in ("radar", "adding"):
+        return np.sum((outputs[-1] - sample.targets[-1]) ** 2)
+    if name == "copy":
+        return sum(wrong[-10:]) / 10
+    if name == "shepherd":
+        return float(wrong[-1] or wrong[-2])
+    if name == "brackets":
+        best = max(")]}", key=lambda closer: outputs[-1, ALPHABET.index(closer)])
+        return float(best != ALPHABET[sample.targets[-1]])
+    return np.mean(wrong[-7:]) if name == "text" else float(wrong[-1])
 
 
-@pytest.mark.parametrize(("by", "steps"), [("pixel", 64), ("row", 8)])
-def test_digits_are_the_images_of_scikit_learn(by, steps):
-    from sklearn.datasets import load_digits
-
-    digits = load_digits()
-    labels = {image.tobytes(): digits.target[i] for i, image in enumerate(digits.images)}
-    task = make_task("digits", max_length=steps + 3, dtype=F64, by=by)
-    whole, part = batch(task, steps, size=40), batch(task, steps // 2 + 1, size=40)
-    images = [np.ascontiguousarray(16 * inputs[3:].reshape(8, 8)) for inputs in whole.inputs]
-    expected = np.array([labels[image.tobytes()] for image in images])
-    np.testing.assert_array_equal(whole.targets[:, 3:], np.tile(expected[:, None], steps))
-    np.testing.assert_array_equal(
-        part.inputs[:, -(steps // 2 + 1) :], whole.inputs[:, 3 : steps // 2 + 4]
-    )
-    assert len({image.tobytes() for image in images}) > 35
-    assert task.longest == steps
-
-
-def test_digits_without_scikit_learn_say_how_to_install_it(monkeypatch):
-    load_images.cache_clear()
-    monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-    with pytest.raises(ImportError, match=r"pip install throughtime\[data\]"):
-        make_task("digits", max_length=8)
+@pytest.mark.parametrize("name", TASKS)
+def test_errors_agree_with_numpy_and_a_nan_is_no_answer(name):
+    for seed in range(6):
+        task, sample, outputs = answered(name, seed)
+        labelled = name in CLASSIFIES
+        perfect = np.eye(task.out_features)[sample.targets] if labelled else sample.targets
+        # Right answers mixed with random ones: some sequences are right, some half, some wrong.
+        outputs = outputs + 2 * (seed % 3) * perfect
+        expected = expected_error(name, sample, outputs)
+        sample = jax.tree.map(jnp.asarray, sample)
+        assert task.error(jnp.asarray(outputs), sample) == pytest.approx(expected, rel=1e-12)
+        assert task.error(jnp.asarray(100 * perfect), sample) == 0 or name in ("radar", "adding")
+    assert task.error(jnp.asarray(perfect, F64), sample) == 0
+    assert jnp.isnan(task.error(jnp.asarray(outputs).at[-1].set(jnp.nan), sample))
+    if name not in ("text", "copy"):  # where every step counts
+        ignored = jnp.asarray(outputs).at[:-2].set(jnp.nan)
+        assert task.error(ignored, sample) == task.error(jnp.asarray(outputs), sample)
 
 
-def test_characters_are_classes_of_a_fixed_alphabet():
-    text = "Az ~\n\té€\U0001f600\r\x7f\x1f"
-    expected = [ALPHABET.index(each) if each in ALPHABET else 96 for each in text]
-    np.testing.assert_array_equal(encode(text), expected)
-    assert len(ALPHABET) == len(set(ALPHABET)) == OTHER == 96
-    assert sorted(ALPHABET) == sorted(map(chr, [10, *range(32, 127)]))
+def test_a_baseline_refuses_lengths_that_the_task_is_not_defined_for():
+    with pytest.raises(ValueError, match="length is 20; sequences of task 'copy' have from 21 to"):
+        made("copy").baseline(20)
+    with pytest.raises(
+        ValueError, match="length is 65; sequences of task 'digits' have from 2 to 64"
+    ):
+        made("digits").baseline(65)
+    assert made("noise").baseline is None
+    assert {name for name in TASKS if made(name).solved_below is None} == {
+        "radar",
+        "text",
+        "noise",
+        "brackets",
+    }
 
 
-@pytest.mark.parametrize("own_file", [False, True])
-def test_text_windows_decode_to_the_source(tmp_path, own_file):
-    from pydoc_data.topics import topics
-
-    source = "".join(topics[name] for name in sorted(topics))
-    options = {}
-    if own_file:
-        source = "Wie schön!\nNoch ein Satz, \u201eund Schluß\u201c."
-        options = {"file": write(tmp_path / "own.txt", source.replace("\n", "\r\n"))}
-    decoded = "".join(each if each in ALPHABET else "\0" for each in source)
-    task = make_task("text", max_length=12, **options)
-    assert task.longest == len(source) - 1
-    assert task.in_features == task.out_features == 97
-    sample = batch(task, 9, size=64)
-    np.testing.assert_array_equal(sample.inputs[:, 3:].sum(axis=2), 1)
-    classes = sample.inputs[:, 3:].argmax(axis=2)
-    np.testing.assert_array_equal(sample.targets[:, 3:-1], classes[:, 1:])
-    windows = np.concatenate([classes, sample.targets[:, -1:]], axis=1)
-    texts = {"".join((ALPHABET + "\0")[each] for each in window) for window in windows}
-    assert all(len(text) == 10 and text in decoded for text in texts)
-    starts = {decoded.index(text) for text in texts}
-    assert len(starts) > (20 if own_file else 60)
-
-
-def test_a_bad_text_file_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"the text file nowhere\.txt does not exist"):
-        make_task("text", max_length=8, file="nowhere.txt")
-    with pytest.raises(ValueError, match="holds 2 characters; at least 3 are needed"):
-        make_task("text", max_length=8, file=write(tmp_path / "short.txt", "ab"))
+# White noise --------------------------------------------------------------------------------------
 
 
 def test_noise_is_white_and_normal():
@@ -180,6 +197,11 @@ def test_noise_is_white_and_normal():
         ({"name": "noise", "dtype": "floot32"}, "unknown dtype 'floot32'; did you mean 'float32'"),
         ({"name": "noise", "dtype": jnp.int32}, "unknown dtype 'int32'; did you mean 'float32'"),
         ({"name": "digits", "by": "rows"}, "pixels 'rows'; did you mean 'row'"),
+        ({"name": "copy", "symbols": 0}, "symbols is 0; the copy task needs an integer >= 1"),
+        ({"name": "copy", "alphabet": 1}, "alphabet is 1; the copy task needs an integer >= 2"),
+        ({"name": "temporal_order", "symbols": 4}, "symbols is 4; the temporal_order task has 2"),
+        ({"name": "latching", "noise": -0.1}, "noise is -0.1; a standard deviation is finite"),
+        ({"name": "delayed_xor", "delay": 0}, "delay is 0; the delayed_xor task needs an integer"),
     ],
 )
 def test_bad_arguments_are_refused(arguments, sentence):

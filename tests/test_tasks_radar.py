@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from drawn import batch, write
+from drawn import batch, made, write
 
 from throughtime.tasks import make_task
-from throughtime.tasks.radar import Flight, draw_flight, fold, positions
+from throughtime.tasks.radar import Flight, draw_flight, fold, positions, staying_loss
 from throughtime.tasks.tracks import read_tracks
 
 FIELD = 100e3
@@ -144,6 +144,82 @@ def test_range_and_bearing_noise_have_the_stated_deviations(options):
     assert abs(np.mean(normals[0] * normals[1])) < bound
 
 
+# Radar: relative coordinates, and staying where one is -------------------------------------------
+
+
+def test_relative_coordinates_are_km_from_the_mean_of_the_plots():
+    """At every length, so that the padding is not in the mean; the targets are moved alike."""
+    field, relative = (made("radar", **options) for options in ({}, {"relative": True}))
+    for length in (3, 20):
+        whole, near = (batch(task, length) for task in (field, relative))
+        plots, targets = (100 * each[:, -length:] for each in whole[:2])
+        mean = plots.mean(axis=1, keepdims=True)
+        np.testing.assert_allclose(near.inputs[:, -length:], plots - mean, atol=1e-11)
+        np.testing.assert_allclose(near.targets[:, -length:], targets - mean, atol=1e-11)
+        assert not near.inputs[:, :-length].any()
+        assert not near.targets[:, :-length].any()
+        assert relative.baseline(length) == pytest.approx(1e4 * field.baseline(length), rel=1e-12)
+
+
+def staying_losses(length, range_noise, bearing_noise, size):
+    """Half the squared distance of the last plot from the next true position, by NumPy alone."""
+    rng = np.random.default_rng(1)
+    start = np.sqrt(rng.uniform(5e3**2, FIELD**2, size)) * np.exp(2j * np.pi * rng.random(size))
+    speed, heading = rng.uniform(100, 300, size), 2 * np.pi * rng.random(size)
+    turn_rate = np.radians(rng.uniform(-3, 3, size)) * (rng.random(size) < 0.5)
+
+    def place(time):
+        # The flight as the integral of its velocity, by midpoints of whole seconds.
+        instants = np.arange(0.5, time)
+        velocity = sum(np.exp(1j * (heading + turn_rate * s)) for s in instants) * speed
+        flown = np.stack([(start + velocity).real, (start + velocity).imag])
+        folded = np.where(abs(flown) > FIELD, 2 * FIELD * np.sign(flown) - flown, flown)
+        return folded[0] + 1j * folded[1]
+
+    now, after = place(length - 1), place(length)
+    radius = abs(now) + range_noise * rng.normal(size=size)
+    plot = radius * np.exp(1j * (np.angle(now) + bearing_noise * rng.normal(size=size)))
+    return abs(plot - after) ** 2 / 2
+
+
+@pytest.mark.parametrize("noises", [(0, 0), (50.0, 0.002), (0, 0.02)])
+def test_the_baseline_is_the_loss_of_staying_where_one_is(noises):
+    """Within 1 or 2 % of flights simulated by NumPy, up to the longest with a baseline."""
+    for length in (2, 50):
+        losses = staying_losses(length, *noises, size=200_000)
+        allowed = 0.02 if noises[1] else 0.01
+        assert 4 * losses.std() / np.sqrt(len(losses)) < allowed * losses.mean()
+        assert staying_loss(length, *noises) == pytest.approx(losses.mean(), rel=allowed)
+    assert np.isnan(staying_loss(51, *noises)) == (noises[1] > 0)
+
+
+def test_the_baseline_is_that_of_a_quadrature_over_speeds_and_turns():
+    """A flight that turns at ω has gone v |e^{iωs} - 1| / |ω|; folding is in neither."""
+    nodes, weights = np.polynomial.legendre.leggauss(40)
+    turn_rates, square_speed = np.radians(3) * nodes, weights @ (200 + 100 * nodes) ** 2 / 2
+
+    def gone(time):
+        turning = abs(np.exp(1j * turn_rates * time) - 1) ** 2 / turn_rates**2
+        return square_speed * (time**2 + weights @ turning / 2) / 2
+
+    for length, range_noise, bearing_noise in [(2, 0, 0), (50, 70.0, 0.01), (9, 0, 0.2)]:
+        square_distance = (5e3**2 + FIELD**2) / 2 + gone(length - 1)
+        bearing = 2 * square_distance * (1 - np.exp(-(bearing_noise**2) / 2))
+        expected = (gone(1) + range_noise**2 + bearing) / 2
+        found = staying_loss(length, range_noise, bearing_noise)
+        assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_the_baseline_is_the_loss_of_the_last_plot_in_the_samples():
+    """Within five standard errors."""
+    for length in (2, 20):
+        sample = batch(made("radar"), length, size=4096)
+        losses = np.sum((sample.inputs[:, -1] - sample.targets[:, -1]) ** 2, axis=1) / 2
+        error = 5 * losses.std() / np.sqrt(len(losses))
+        assert abs(losses.mean() - made("radar").baseline(length)) < error
+        assert error < 0.1 * losses.mean()
+
+
 # Radar: the user's own tracks ---------------------------------------------------------------------
 
 POINTS = np.array([[3.0, 1.0], [4.0, 2.5], [6.0, 2.0], [9.0, -1.0], [8.0, -7.0], [2.0, -3.0]])
@@ -196,6 +272,7 @@ def test_a_bad_track_is_refused_in_a_sentence(tmp_path, text, sentence):
         ({"tracks": "nowhere.csv"}, "the tracks file nowhere.csv does not exist"),
         ({"tracks": "nowhere.csv", "range_noise": 50.0}, "range_noise is 50.0 but noise is not"),
         ({"tracks": "nowhere.csv", "bearing_noise": 0.0}, "bearing_noise is 0.0 but noise is not"),
+        ({"tracks": "nowhere.csv", "relative": True}, "relative is True but a tracks file is"),
         ({"columns": ("t", "x", "y")}, "but there is no tracks file"),
         ({"range_noise": -1.0}, "range_noise is -1.0; a standard deviation is finite and not"),
         ({"bearing_noise": float("nan")}, "bearing_noise is nan; a standard deviation is finite"),

@@ -19,6 +19,11 @@ def read_out(outputs: Float[Array, "T 1"], targets: Float[Array, "T 1"]) -> Floa
     return outputs[:, 0]
 
 
+def mean_output(outputs: Float[Array, "T 1"], sample: Sample) -> Float[Array, ""]:
+    """The output of the last step; its mean over sequences is the loss, and nothing to minimise."""
+    return outputs[-1, 0]
+
+
 def noise_task(max_length: int, dtype: DTypeLike, *, in_features: int = 16) -> Task:
     """White noise, and a loss that is linear in the last state.
 
@@ -29,7 +34,8 @@ def noise_task(max_length: int, dtype: DTypeLike, *, in_features: int = 16) -> T
 
     what travels back is a random vector that does not depend on the data, and for w ~ N(0, I) its
     mean square is E‖dL/dh_t‖² = ‖∂h_T/∂h_t‖_F², the moment that mean-field theory predicts. The
-    targets are zeros.
+    targets are zeros. The loss has no lower bound: there is no baseline, and nothing is solved; the
+    error is the output itself.
 
     Args:
         max_length: T, steps of a padded sequence.
@@ -54,4 +60,4 @@ def noise_task(max_length: int, dtype: DTypeLike, *, in_features: int = 16) -> T
         inputs = zero_padding(step_normals(key, steps, in_features), steps).astype(dtype)
         return Sample(inputs, jnp.zeros((max_length, 1), dtype), last_step(max_length, dtype))
 
-    return Task(sample, read_out, in_features, 1)
+    return Task(sample, read_out, in_features, 1, error=mean_output)

@@ -19,12 +19,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Float, Int, Key
+from scipy.special import sici
 
 from throughtime.tasks.task import (
     Sample,
     Task,
     last_step,
     local_steps,
+    mean_squared,
     step_normals,
     zero_padding,
 )
@@ -37,6 +39,8 @@ FASTEST_TURN = math.radians(3.0)  # rad/s, the standard-rate turn of aviation
 SCAN_PERIOD = 1.0  # s
 RANGE_NOISE = 50.0  # m, standard deviation
 BEARING_NOISE = 0.002  # rad, standard deviation
+RELATIVE_UNIT = 1e3  # m, of coordinates relative to the mean of the plots
+LONGEST_BASELINE = 50  # steps; at more, flights folded back at the border change the noise
 
 
 class Flight(NamedTuple):
@@ -134,6 +138,7 @@ def radar_task(
     bearing_noise: float | int | None = None,
     tracks: str | os.PathLike | None = None,
     columns: Sequence[str] = COLUMNS,
+    relative: bool = False,
 ) -> Task:
     """Predict the next position of a target after the whole of its track.
 
@@ -145,6 +150,13 @@ def radar_task(
     runs of every dtype see the same track up to rounding. Beyond half the field neighbouring
     numbers are 49 m apart in float16 and 390 m in bfloat16, which is more than the noise.
 
+    With `relative` the mean of the plots of the sequence is taken from inputs and targets, and both
+    are in units of 1 km: what is left to predict is then of order 1, not 0.002.
+
+    The error is ‖output - target‖², twice the loss. The baseline is not blind, as an answer that
+    ignores the plots is off by the size of the field: it is the loss of "stay where you are", which
+    answers the last plot, see `staying_loss`; there is none for a tracks file.
+
     Args:
         max_length: T, steps of a padded sequence.
         dtype: of the floats.
@@ -155,23 +167,29 @@ def radar_task(
             file's mean and divided by its largest absolute coordinate after that; the inputs are
             the points, the targets the next points.
         columns: names of the time and of the two coordinates in that file.
+        relative: coordinates relative to the mean of the plots, in units of 1 km.
 
     Returns:
         A task with two inputs and two outputs; its longest sequence is one point shorter than the
         user's file, and unlimited without a file.
 
     Raises:
-        ValueError: a noise is negative or not finite; a noise is given together with `tracks`,
-            whose points are taken as they are; `columns` is given without `tracks`; or the file is
-            refused by `read_tracks`.
+        ValueError: a noise is negative or not finite; a noise or `relative` is given together with
+            `tracks`, whose points are taken as they are; `columns` is given without
+            `tracks`; or the file is refused by `read_tracks`.
     """
     if tracks is not None:
         _refuse_noise(range_noise=range_noise, bearing_noise=bearing_noise)
+        if relative:
+            raise ValueError(
+                "relative is True but a tracks file is centred as a whole; leave it out"
+            )
         return tracks_task(tracks, columns, max_length, dtype)
     if tuple(columns) != COLUMNS:
         raise ValueError(f"columns is {columns!r} but there is no tracks file to read them from")
     range_noise = _deviation("range_noise", range_noise, RANGE_NOISE)
     bearing_noise = _deviation("bearing_noise", bearing_noise, BEARING_NOISE)
+    unit = RELATIVE_UNIT if relative else FIELD_RADIUS
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         flight_key, noise_key = jax.random.split(key)
@@ -180,13 +198,61 @@ def radar_task(
         truth = fold(positions(draw_flight(flight_key, fine), scans.astype(fine) * SCAN_PERIOD))
         normals = step_normals(noise_key, scans[:-1], 2).astype(fine)
         measured = measure(truth[:-1], normals, range_noise, bearing_noise)
+        origin = _mean_plot(measured, scans[:-1]) if relative else jnp.zeros(2, fine)
         inputs, targets = (
-            zero_padding(points / FIELD_RADIUS, scans[:-1]).astype(dtype)
+            zero_padding((points - origin[None]) / unit, scans[:-1]).astype(dtype)
             for points in (measured, truth[1:])
         )
         return Sample(inputs, targets, last_step(max_length, dtype))
 
-    return Task(sample, squared_error, 2, 2)
+    def baseline(length: int) -> float:
+        return staying_loss(length, range_noise, bearing_noise) / unit**2
+
+    return Task(sample, squared_error, 2, 2, error=mean_squared, baseline=baseline)
+
+
+def staying_loss(length: int, range_noise: float | int, bearing_noise: float | int) -> float:
+    """The loss of answering the last plot, in m²: half the mean square of the next step and noise.
+
+        ½ (E[v²] (1 + E[sinc²(ω/2)]) / 2 + range_noise² + 2 E‖p‖² (1 - e^{-bearing_noise²/2})),
+
+        E[v²] = (v_1² + v_1 v_2 + v_2²) / 3,
+        E‖p‖² = (r_1² + r_2²) / 2 + E[v²] s² (1 + E[sinc²(ω s/2)]) / 2,    s = length - 1,
+
+    with v uniform in [v_1, v_2] (`SLOWEST`, `FASTEST`), the start uniform in area between r_1 and
+    r_2, and half of the flights straight. Flights that are folded back at the border are neglected:
+    simulation gives the same within 0.2 % without noise of the bearing up to 2,000 steps, and
+    within 0.6 % with any noise of it up to `LONGEST_BASELINE`.
+
+    Args:
+        length: steps of the sequence.
+        range_noise: standard deviation of the range, m.
+        bearing_noise: standard deviation of the bearing, rad.
+
+    Returns:
+        m²; NaN beyond `LONGEST_BASELINE` where the bearing has noise.
+    """
+    square_speed = (SLOWEST**2 + SLOWEST * FASTEST + FASTEST**2) / 3
+    step, gone = (
+        square_speed * time**2 * (1 + _mean_square_sinc(FASTEST_TURN * time / 2)) / 2
+        for time in (SCAN_PERIOD, (length - 1) * SCAN_PERIOD)
+    )
+    if not bearing_noise:
+        return (step + range_noise**2) / 2
+    if length > LONGEST_BASELINE:
+        return math.nan
+    square_distance = (NEAREST_START**2 + FIELD_RADIUS**2) / 2 + gone
+    return (step + range_noise**2 - 2 * square_distance * math.expm1(-(bearing_noise**2) / 2)) / 2
+
+
+def _mean_square_sinc(largest: float) -> float:
+    """The mean of sin²(a) / a² over |a| <= A, (Si(2 A) - sin²(A) / A) / A."""
+    return float(sici(2 * largest)[0] - math.sin(largest) ** 2 / largest) / largest
+
+
+def _mean_plot(plots: Float[Array, "T 2"], steps: Int[Array, " T"]) -> Float[Array, "2"]:
+    """The mean of the plots of the real steps."""
+    return zero_padding(plots, steps).sum(axis=0) / (steps >= 0).sum().astype(plots.dtype)
 
 
 def _direction(angle: Float[Array, "*shape"]) -> Float[Array, "*shape 2"]:

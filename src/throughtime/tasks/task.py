@@ -11,8 +11,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+import optax
 from jax.typing import DTypeLike
-from jaxtyping import Array, Float, Int, Key, Shaped
+from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
 
 class Sample(NamedTuple):
@@ -30,17 +32,77 @@ class Sample(NamedTuple):
     weights: Float[Array, " T"]
 
 
+def cross_entropy(outputs: Float[Array, "T k"], targets: Int[Array, " T"]) -> Float[Array, " T"]:
+    """Softmax cross-entropy of each step in nats, ln Σ_j e^{output_j} - output_target."""
+    return optax.losses.softmax_cross_entropy_with_integer_labels(outputs, targets)
+
+
+def squared_distance(
+    outputs: Float[Array, "T k"], targets: Float[Array, "T k"]
+) -> Float[Array, " T"]:
+    """‖output - target‖² of each step, without the ½."""
+    return jnp.sum((outputs - targets.astype(outputs.dtype)) ** 2, axis=-1)
+
+
+def wrong_answers(outputs: Float[Array, "T k"], targets: Int[Array, " T"]) -> Float[Array, " T"]:
+    """1 where the largest output is not the target's, 0 where it is, NaN where an output is NaN."""
+    wrong = jnp.argmax(outputs, axis=-1).astype(targets.dtype) != targets
+    return jnp.where(jnp.isnan(outputs).any(axis=-1), jnp.nan, wrong.astype(jnp.float32))
+
+
+def share_wrong(outputs: Float[Array, "T k"], sample: Sample) -> Float[Array, ""]:
+    """The share of the answers of a classifier that are wrong.
+
+        error = sum_t weights_t · [argmax outputs_t ≠ targets_t] / sum_t weights_t
+
+    The division takes out what a narrow dtype rounds of the weights, which sum to 1.
+
+    Args:
+        outputs: (T, k) scores of the k classes.
+        sample: the sequence; its targets are labels.
+
+    Returns:
+        Between 0 and 1; NaN if an output of a step that counts is NaN.
+    """
+    return _weighted_mean(wrong_answers(outputs, sample.targets), sample.weights)
+
+
+def mean_squared(outputs: Float[Array, "T k"], sample: Sample) -> Float[Array, ""]:
+    """The mean squared distance of the answers of a regression.
+
+        error = sum_t weights_t · ‖outputs_t - targets_t‖² / sum_t weights_t
+
+    Args:
+        outputs: (T, k), in the unit of the targets.
+        sample: the sequence; its targets are (T, k) floats.
+
+    Returns:
+        In the squared unit of the targets; NaN if an output of a step that counts is NaN.
+    """
+    return _weighted_mean(squared_distance(outputs, sample.targets), sample.weights)
+
+
 class Task(NamedTuple):
     """A source of sequences and the loss L = sum_t weights_t · loss(outputs, targets)_t.
 
     Attributes:
-        sample: (key, length) -> `Sample`, ONE sequence; `length` may be traced and lies between 2
-            and the smaller of `max_length` and `longest`. Whoever knows the number checks it: a
-            traced one cannot be refused.
+        sample: (key, length) -> `Sample`, ONE sequence; `length` may be traced and lies between
+            `shortest` and the smaller of `max_length` and `longest`. Whoever knows the number
+            checks it: a traced one cannot be refused.
         loss: (outputs (T, k), targets) -> (T,), the loss of each step, unweighted.
         in_features: d, inputs per step.
         out_features: k, outputs per step.
         longest: the longest sequence that the data allow, None where there is no limit.
+        shortest: the shortest sequence that the task is defined for.
+        error: (outputs (T, k), sample) -> scalar, what "solved" is judged by: the share of the
+            answers that are wrong, or the mean squared error of a regression.
+        baseline: length -> the LOSS of the best answer that ignores the inputs, in the unit of the
+            loss (nats of a cross-entropy): what a network gains by remembering is counted from
+            there. The answer may depend on the step. It is the expectation over the sequences that
+            `sample` draws; of a cross-entropy an infimum, as no softmax is exactly 0. None where no
+            closed form is known.
+        solved_below: a network has solved the task when its mean error is below this; None where
+            no such bound is customary.
     """
 
     sample: Callable[[Key[Array, ""], Int[Array, ""] | int], Sample]
@@ -48,6 +110,10 @@ class Task(NamedTuple):
     in_features: int
     out_features: int
     longest: int | None = None
+    shortest: int = 2
+    error: Callable[[Float[Array, "T k"], Sample], Float[Array, ""]] = share_wrong
+    baseline: Callable[[int], float] | None = None
+    solved_below: float | None = None
 
 
 def local_steps(max_length: int, length: Int[Array, ""] | int) -> Int[Array, " T"]:
@@ -68,6 +134,14 @@ def last_step(max_length: int, dtype: DTypeLike) -> Float[Array, " T"]:
     return (jnp.arange(max_length) == max_length - 1).astype(dtype)
 
 
+def equal_weights(
+    counts: Bool[Array, " T"], number: Int[Array, ""] | int, dtype: DTypeLike
+) -> Float[Array, " T"]:
+    """Weights of a loss that counts `number` steps alike and no other."""
+    fine = np.promote_types(dtype, np.float32)
+    return jnp.where(counts, 1 / jnp.asarray(number, fine), 0).astype(dtype)
+
+
 def step_normals(
     key: Key[Array, ""], steps: Int[Array, " T"], features: int
 ) -> Float[Array, "T features"]:
@@ -76,8 +150,19 @@ def step_normals(
     Folding in the step, rather than drawing one (T, features) block, makes a sequence independent
     of the padding, and a longer sequence the continuation of a shorter one.
     """
-    keys = jax.vmap(jax.random.fold_in, (None, 0))(key, steps)
+    keys = _step_keys(key, steps)
     return jax.vmap(lambda key: jax.random.normal(key, (features,), jnp.float32))(keys)
+
+
+def step_uniforms(key: Key[Array, ""], steps: Int[Array, " T"]) -> Float[Array, " T"]:
+    """Uniform on [0, 1) in float32, a function of the key and the local step as `step_normals`."""
+    return jax.vmap(lambda key: jax.random.uniform(key, (), jnp.float32))(_step_keys(key, steps))
+
+
+def step_integers(key: Key[Array, ""], steps: Int[Array, " T"], number: int) -> Int[Array, " T"]:
+    """Uniform on 0 … number - 1 in int32, a function of the key and the local step likewise."""
+    keys = _step_keys(key, steps)
+    return jax.vmap(lambda key: jax.random.randint(key, (), 0, number, jnp.int32))(keys)
 
 
 def random_window(
@@ -88,3 +173,21 @@ def random_window(
     start = jax.random.randint(key, (), 0, num_items - length, jnp.int32)
     steps = local_steps(max_length + 1, length + 1)
     return zero_padding(start + steps, steps)
+
+
+def entropy(counts: Shaped[np.ndarray, " k"]) -> float:
+    """-Σ p ln p in nats of p = counts / Σ counts: the loss of the best constant answer."""
+    share = counts[counts > 0] / counts.sum()
+    return float(-(share * np.log(share)).sum())
+
+
+def _step_keys(key: Key[Array, ""], steps: Int[Array, " T"]) -> Key[Array, " T"]:
+    """One key for each step."""
+    return jax.vmap(jax.random.fold_in, (None, 0))(key, steps)
+
+
+def _weighted_mean(values: Float[Array, " T"], weights: Float[Array, " T"]) -> Float[Array, ""]:
+    """The mean of the steps that count; what the others hold, even NaN, does not matter."""
+    fine = np.promote_types(weights.dtype, np.promote_types(values.dtype, np.float32))
+    values, weights = values.astype(fine), weights.astype(fine)
+    return jnp.sum(jnp.where(weights > 0, weights * values, 0)) / jnp.sum(weights)

@@ -6,11 +6,21 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Int, Key, UInt8
 
-from throughtime.tasks.task import Sample, Task, local_steps, random_window, zero_padding
+from throughtime.tasks.parts import part_of
+from throughtime.tasks.task import (
+    Sample,
+    Task,
+    cross_entropy,
+    entropy,
+    equal_weights,
+    local_steps,
+    random_window,
+    share_wrong,
+    zero_padding,
+)
 
 ALPHABET = "".join(map(chr, range(32, 127))) + "\n"
 OTHER = len(ALPHABET)  # the class of every character outside the alphabet
@@ -24,7 +34,14 @@ def encode(text: str) -> UInt8[np.ndarray, " P"]:
     return np.where(points == ord("\n"), ALPHABET.index("\n"), classes).astype(np.uint8)
 
 
-def text_task(max_length: int, dtype: DTypeLike, *, file: str | os.PathLike | None = None) -> Task:
+def text_task(
+    max_length: int,
+    dtype: DTypeLike,
+    *,
+    file: str | os.PathLike | None = None,
+    part: str = "all",
+    train_size: int | None = None,
+) -> Task:
     """Predict the next character of English prose.
 
     A sequence is a window of `length` + 1 consecutive characters from a random start: the inputs
@@ -36,30 +53,62 @@ def text_task(max_length: int, dtype: DTypeLike, *, file: str | os.PathLike | No
     about half a million characters, topics in alphabetical order). It is installed wherever Python
     is, but its wording differs between Python versions.
 
+    The best answer that ignores what was read is the frequency of the characters: its loss is their
+    unigram entropy in the text that is drawn from, each character counted as often as windows of
+    that length end their steps on it, which makes a difference at the ends of a short text only.
+
     Args:
         max_length: T, steps of a padded sequence.
         dtype: of the floats.
         file: a UTF-8 text file to read instead.
+        part: what is drawn from: "all", the first 90 % of the characters ("train") or the last
+            10 % ("validation").
+        train_size: only the first so many characters of the train part.
 
     Returns:
         A task with 97 inputs and 97 outputs; its longest sequence is one character shorter than
         the text.
 
     Raises:
-        ValueError: the file does not exist, is not UTF-8, or holds fewer than three characters.
+        ValueError: the file does not exist, is not UTF-8, or holds fewer than three characters, or
+            `part_of` refuses the part.
     """
-    classes = jnp.asarray(encode(_manual() if file is None else _read(Path(file))))
+    text = text_classes(file, part, train_size)
+    classes = jnp.asarray(text)
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         window = classes[random_window(key, len(classes), max_length, length)].astype(jnp.int32)
         steps = local_steps(max_length, length)
         inputs = jax.nn.one_hot(window[:-1], CLASSES, dtype=dtype)
-        fine = np.promote_types(dtype, np.float32)
-        weights = jnp.full(max_length, 1 / jnp.asarray(length, fine)).astype(dtype)
-        return Sample(*(zero_padding(part, steps) for part in (inputs, window[1:], weights)))
+        weights = equal_weights(steps >= 0, length, dtype)
+        return Sample(zero_padding(inputs, steps), zero_padding(window[1:], steps), weights)
 
-    loss = optax.losses.softmax_cross_entropy_with_integer_labels
-    return Task(sample, loss, CLASSES, CLASSES, longest=len(classes) - 1)
+    return Task(
+        sample,
+        cross_entropy,
+        CLASSES,
+        CLASSES,
+        longest=len(classes) - 1,
+        error=share_wrong,
+        baseline=lambda length: _unigram_entropy(text, length),
+    )
+
+
+def text_classes(
+    file: str | os.PathLike | None, part: str, train_size: int | None = None
+) -> UInt8[np.ndarray, " P"]:
+    """The classes of the characters of a part of a text; without a file, of the manual."""
+    classes = encode(_manual() if file is None else _read(Path(file)))
+    size = len(classes)
+    return classes[part_of(size, 9 * size // 10, part, train_size, of="characters", fewest=3)]
+
+
+def _unigram_entropy(classes: UInt8[np.ndarray, " P"], length: int) -> float:
+    """The entropy of the targets of all windows: character p is one of as many as cover it."""
+    place = np.arange(1, len(classes))
+    first = np.maximum(place - length, 0)
+    last = np.minimum(place - 1, len(classes) - length - 1)
+    return entropy(np.bincount(classes[1:], weights=last - first + 1))
 
 
 def _manual() -> str:

@@ -17,7 +17,9 @@ from throughtime.tasks.task import (
     Task,
     last_step,
     local_steps,
+    mean_squared,
     random_window,
+    squared_distance,
     zero_padding,
 )
 
@@ -28,7 +30,7 @@ Row = tuple[int, list[str]]  # the line's number as an editor shows it, and its 
 
 def squared_error(outputs: Float[Array, "T k"], targets: Float[Array, "T k"]) -> Float[Array, " T"]:
     """½ ‖output - target‖² of each step."""
-    return jnp.sum((outputs - targets.astype(outputs.dtype)) ** 2, axis=-1) / 2
+    return squared_distance(outputs, targets) / 2
 
 
 def read_tracks(
@@ -84,7 +86,7 @@ def tracks_task(
         inputs, targets = (zero_padding(part, steps) for part in (window[:-1], window[1:]))
         return Sample(inputs, targets, last_step(max_length, dtype))
 
-    return Task(sample, squared_error, 2, 2, longest=len(points) - 1)
+    return Task(sample, squared_error, 2, 2, longest=len(points) - 1, error=mean_squared)
 
 
 def _three_names(columns: Sequence[str]) -> tuple[str, ...]:
