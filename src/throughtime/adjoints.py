@@ -51,7 +51,7 @@ class StepwiseLoss(NamedTuple):
 
 def pull_back(
     step: Step,
-    direct: Float[Array, "T n"],
+    direct: Float[Array, "T n"] | Scaled,
     previous: Float[Array, "T n"],
     inputs: Float[Array, "T d"],
     later: Scaled | None = None,
@@ -62,7 +62,7 @@ def pull_back(
 
     Args:
         step: the system.
-        direct: ∂L/∂h_1 … ∂L/∂h_T, what the loss itself says of each state, ``(T, n)``.
+        direct: ∂L/∂h_1 … ∂L/∂h_T, what the loss itself says of h_t, ``(T, n)``; or `Scaled`.
         previous: h_0 … h_{T−1}, the states from which the steps start, ``(T, n)``.
         inputs: x_1 … x_T, ``(T, d)``.
         later: what arrives from after the end, mantissa ``(n,)``; None is zero.
@@ -77,12 +77,12 @@ def pull_back(
         (mantissa,) = jax.vjp(lambda h: step(h, x), h)[1](adjoint.mantissa)
         return rescale(mantissa, adjoint.exponent, _ZERO), adjoint
 
-    later = from_float(jnp.zeros_like(direct[0])) if later is None else later
-    told = rescale(direct, jnp.zeros(len(direct), jnp.int32), _ZERO)
+    later = from_float(jnp.zeros_like(previous[0])) if later is None else later
+    plain = jnp.zeros(len(inputs), jnp.int32)
+    told = rescale(*(direct if isinstance(direct, Scaled) else (direct, plain)), _ZERO)
     # Sums are rescaled after the scan, all at once: within it every reduction is waited for.
-    first, adjoints = jax.lax.scan(
-        backward, rescale(*later, _ZERO), (told, previous, inputs), reverse=True
-    )
+    last, driven = rescale(*later, _ZERO), (told, previous, inputs)
+    first, adjoints = jax.lax.scan(backward, last, driven, reverse=True)
     return rescale(*first), rescale(*adjoints)
 
 

@@ -48,6 +48,8 @@ def _of_series(series: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]
     predict = PREDICTED.get(own["kind"])
     if predict is None or (own.get("initializer") or "gaussian") != "gaussian":
         return []
+    if pd.notna(own.get("layers")) and own["layers"] > 1:
+        return []
     low, high = series["recurrent_scale"].min(), series["recurrent_scale"].max()
     return predict(own, np.linspace(max(low, 1e-3), high, RESOLUTION))
 

@@ -9,10 +9,14 @@ from throughtime.cells.activations import ACTIVATIONS
 from throughtime.cells.bridge import CellStep, as_step, hidden
 from throughtime.cells.elman import ElmanCell
 from throughtime.cells.flax_cells import FLAX_CELLS
+from throughtime.cells.gates import Gate, gate_values
 from throughtime.cells.gru import GRUCell
 from throughtime.cells.lstm import LSTMCell
+from throughtime.cells.order_blind import OrderBlindCell
 from throughtime.cells.scalar import ScalarCell, inputs_of_their_own
+from throughtime.cells.stacked import StackedCell
 from throughtime.cells.systems import SYSTEM_CELLS, SYSTEMS
+from throughtime.cells.wrapped import WRAPPERS, LeakyCell, SkipCell, wrapped
 from throughtime.initializers import INITIALIZERS, Gain
 from throughtime.names import known
 
@@ -23,12 +27,19 @@ __all__ = [
     "CellStep",
     "ElmanCell",
     "GRUCell",
+    "Gate",
     "LSTMCell",
+    "LeakyCell",
+    "OrderBlindCell",
     "ScalarCell",
+    "SkipCell",
+    "StackedCell",
     "as_step",
+    "gate_values",
     "hidden",
     "inputs_of_their_own",
     "make_cell",
+    "options_of",
 ]
 
 CELLS: dict[str, Callable[..., nnx.RNNCellBase]] = {
@@ -36,10 +47,14 @@ CELLS: dict[str, Callable[..., nnx.RNNCellBase]] = {
     "elman": ElmanCell,
     "gru": GRUCell,
     "lstm": LSTMCell,
+    "order_blind": OrderBlindCell,
     **FLAX_CELLS,
     **SYSTEM_CELLS,
 }
 """The cells by name."""
+
+STACKING = ("layers", "slow_every")
+"""The options of every cell that has inputs."""
 
 
 def make_cell(
@@ -61,27 +76,59 @@ def make_cell(
         recurrent_scale: the gain of the recurrent weights; a float or a traced scalar.
         initializer: the recurrent ensemble, a key of `INITIALIZERS`; None is the cell's own.
         rngs: nnx random streams.
-        **options: the cell's own, such as ``forget_bias`` or ``activation``, and ``dtype``.
+        **options: the cell's own, such as ``forget_bias`` or ``activation``, and ``dtype``. Every
+            cell but the classic systems has also ``layers``, L: a `StackedCell` of that many, layer
+            1 reading the input, the others the N units below, each drawn by itself; and
+            ``slow_every``, s: layer l = 1 … L moves at every s^(l−1)-th step. Both are 1 if not
+            given; one layer is the cell itself.
+        **options: the cell's own, such as ``forget_bias`` or ``activation``, and ``dtype``;
+            and ``leak`` and ``skip``, which wrap it in a `LeakyCell` and a `SkipCell`.
 
     Returns:
         The cell.
 
     Raises:
-        ValueError: if a name or an option is unknown; the nearest is named.
+        ValueError: if a name or an option is unknown; the nearest is named; or if a value is not
+            what the cell allows.
     """
     build = CELLS[known("cell", name, CELLS)]
-    allowed = _options(build)
+    allowed = options_of(name)
     for option in options:
         known(f"option of cell {name!r}", option, allowed)
+    wrappers = {option: options.pop(option) for option in WRAPPERS if option in options}
     if "activation" in options:
         known("activation", options["activation"], ACTIVATIONS)
     if initializer is not None:
         if "ensemble" not in allowed:
             raise ValueError(f"cell {name!r} draws no recurrent weights: initializer must be null.")
         options["ensemble"] = INITIALIZERS[known("initializer", initializer, INITIALIZERS)]()
-    return build(
-        in_features, hidden_features, recurrent_scale=recurrent_scale, rngs=rngs, **options
-    )
+    layers, slow_every = (options.pop(option, 1) for option in STACKING)
+    for option, value in zip(STACKING, (layers, slow_every), strict=True):
+        if type(value) is not int or value < 1:
+            raise ValueError(f"{option} must be an integer >= 1, not {value!r}.")
+    options |= {"recurrent_scale": recurrent_scale, "rngs": rngs}
+    widths = [in_features] + [hidden_features] * (layers - 1)
+    cells = [wrapped(build(width, hidden_features, **options), **wrappers) for width in widths]
+    if layers == 1:
+        return cells[0]
+    return StackedCell(cells, [slow_every**layer for layer in range(layers)])
+
+
+def options_of(name: str) -> list[str]:
+    """The options that a cell takes in `make_cell`.
+
+    Args:
+        name: a key of `CELLS`.
+
+    Returns:
+        Their names: those of the cell's constructor, and those that wrap it, which the classic
+        systems do not have. ``ensemble`` among them says that it takes an ``initializer``.
+
+    Raises:
+        ValueError: if there is no such cell.
+    """
+    own = _options(CELLS[known("cell", name, CELLS)])
+    return own if name in SYSTEMS else [*own, *WRAPPERS, *STACKING]
 
 
 def _options(build: Callable) -> list[str]:

@@ -84,9 +84,11 @@ def hidden(carry: PyTree) -> Float[Array, "*B m"]:
     """The part of a carry that is read out: all of it, or the last part of a tuple.
 
     Args:
-        carry: a cell's own carry; (c, h) for an LSTM.
+        carry: a cell's own carry; (c, h) for an LSTM, and for a stack a tuple of such tuples.
 
     Returns:
-        h.
+        h, ``(…, m)``; of a stack the top layer's.
     """
-    return carry[-1] if isinstance(carry, tuple) else carry
+    while isinstance(carry, tuple):
+        carry = carry[-1]
+    return carry

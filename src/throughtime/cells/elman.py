@@ -21,7 +21,7 @@ class ElmanCell(GatedCell):
         hidden_features: N.
         activation: f, a name in `ACTIVATIONS`.
         rngs: nnx random streams.
-        **weights: recurrent_scale, ensemble, input_scale, dtype, as in `GatedCell`.
+        **weights: recurrent_scale, ensemble, input_scale, layer_norm, dtype, as in `GatedCell`.
 
     References:
         Elman 1990, Finding structure in time; Le, Jaitly, Hinton 2015, arXiv:1504.00941 (IRNN).

@@ -27,7 +27,7 @@ class GRUCell(GatedCell):
         update_bias: b_z.
         chrono_steps: T_max of chrono initialisation, which then sets b_z; None for none.
         rngs: nnx random streams.
-        **weights: recurrent_scale, ensemble, input_scale, dtype, as in `GatedCell`.
+        **weights: recurrent_scale, ensemble, input_scale, layer_norm, dtype, as in `GatedCell`.
 
     Attributes:
         bias: b_r, b_z, b_n, ``(3 N,)``.

@@ -29,7 +29,7 @@ class LSTMCell(GatedCell):
         chrono_steps: T_max of chrono initialisation, which then sets b_f and b_i = −b_f; None for
             none.
         rngs: nnx random streams.
-        **weights: recurrent_scale, ensemble, input_scale, dtype, as in `GatedCell`.
+        **weights: recurrent_scale, ensemble, input_scale, layer_norm, dtype, as in `GatedCell`.
 
     Attributes:
         bias: b_i, b_f, b_g, b_o, ``(4 N,)``.

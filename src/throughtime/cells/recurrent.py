@@ -7,6 +7,10 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from throughtime.initializers import Gain, Initializer, gaussian, per_gate
+from throughtime.scaled import at_least_float32
+
+NORM_EPSILON = 1e-5
+"""What layer normalisation adds to the variance, as Ba et al. have it."""
 
 
 class GatedCell(nnx.RNNCellBase):
@@ -20,11 +24,19 @@ class GatedCell(nnx.RNNCellBase):
         input_kernel: W_x, ``(d, gates · N)``.
         recurrent_kernel: W_h, ``(N, gates · N)``.
         bias: b, ``(gates · N,)``, zero unless the subclass says otherwise.
+        input_gain: γ_x, ``(gates · N,)``, 1 at the start; only with ``layer_norm``.
+        recurrent_gain: γ_h, likewise.
+
+    Raises:
+        ValueError: if ``layer_norm`` is asked for with one unit, of which it leaves 0.
+
+    References:
+        Ba, Kiros, Hinton 2016, Layer normalization, arXiv:1607.06450, eq. 20.
     """
 
     gates: int = 1
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (one keyword for each thing that the cells share)
         self,
         in_features: int,
         hidden_features: int,
@@ -32,9 +44,12 @@ class GatedCell(nnx.RNNCellBase):
         recurrent_scale: Gain = 1.0,
         ensemble: Initializer | None = None,
         input_scale: float = 1.0,
+        layer_norm: bool = False,
         dtype=jnp.float32,
         rngs: nnx.Rngs,
     ):
+        if layer_norm and hidden_features < 2:
+            raise ValueError(f"layer_norm needs at least 2 hidden features, not {hidden_features}.")
         width = self.gates * hidden_features
         drawn = per_gate(gaussian() if ensemble is None else ensemble, self.gates)
         recurrent = drawn(rngs.params(), (hidden_features, width), dtype)
@@ -44,9 +59,13 @@ class GatedCell(nnx.RNNCellBase):
         self.recurrent_kernel = nnx.Param(jnp.asarray(recurrent_scale, dtype) * recurrent)
         self.input_kernel = nnx.Param(inputs)
         self.bias = nnx.Param(jnp.zeros(width, dtype))
+        self.layer_norm = layer_norm
+        if layer_norm:
+            self.input_gain = nnx.Param(jnp.ones(width, dtype))
+            self.recurrent_gain = nnx.Param(jnp.ones(width, dtype))
 
     def input_terms(self, x: Float[Array, "*B d"]) -> Float[Array, "*B m"]:
-        """The input's part of all pre-activations, x @ W_x + b.
+        """The input's part of all pre-activations, x @ W_x (normalised if asked for) + b.
 
         Args:
             x: inputs ``(…, d)``.
@@ -55,10 +74,12 @@ class GatedCell(nnx.RNNCellBase):
             ``(…, gates · N)``.
         """
         terms = x @ self.input_kernel[...]
+        if self.layer_norm:
+            terms = self._normalised(terms, self.input_gain[...])
         return terms + jnp.broadcast_to(self.bias[...], terms.shape)
 
     def recurrent_terms(self, h: Float[Array, "*B n"]) -> Float[Array, "*B m"]:
-        """The state's part of all pre-activations, h @ W_h.
+        """The state's part of all pre-activations, h @ W_h, normalised if asked for.
 
         Args:
             h: hidden states ``(…, N)``.
@@ -66,7 +87,19 @@ class GatedCell(nnx.RNNCellBase):
         Returns:
             ``(…, gates · N)``.
         """
-        return h @ self.recurrent_kernel[...]
+        terms = h @ self.recurrent_kernel[...]
+        return self._normalised(terms, self.recurrent_gain[...]) if self.layer_norm else terms
+
+    def _normalised(
+        self, terms: Float[Array, "*B m"], gain: Float[Array, " m"]
+    ) -> Float[Array, "*B m"]:
+        """The terms with mean 0 and variance 1 over the units of each gate, times their gains."""
+        gates = terms.reshape(*terms.shape[:-1], self.gates, -1)
+        gates = gates.astype(at_least_float32(terms.dtype))
+        centred = gates - jnp.mean(gates, axis=-1, keepdims=True)
+        variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
+        normal = (centred / jnp.sqrt(variance + NORM_EPSILON)).astype(terms.dtype)
+        return normal.reshape(terms.shape) * jnp.broadcast_to(gain, terms.shape)
 
     def initialize_carry(self, input_shape, rngs=None, carry_init=None) -> Any:
         """The state before the first input: zeros.
