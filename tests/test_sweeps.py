@@ -14,9 +14,12 @@ from throughtime import programs, sweeps
 from throughtime.adjoints import adjoint_log_norms
 from throughtime.cells import ACTIVATIONS, CELLS, as_step, hidden
 from throughtime.initializers import INITIALIZERS
-from throughtime.points import ACTIVATIONS as ACTIVATION_NAMES
-from throughtime.points import DTYPES as DTYPE_NAMES
-from throughtime.points import ENSEMBLES, Point
+from throughtime.mitigations import MITIGATIONS
+from throughtime.options import ACTIVATIONS as ACTIVATION_NAMES
+from throughtime.options import DTYPES as DTYPE_NAMES
+from throughtime.options import ENSEMBLES
+from throughtime.options import MITIGATIONS as MITIGATION_NAMES
+from throughtime.points import Point
 from throughtime.tasks import DTYPES
 
 TESTS = Path(__file__).parent
@@ -235,5 +238,6 @@ def test_the_loss_of_the_task_or_of_the_last_step():
 def test_names_known_before_jax_is_imported_are_those_that_exist():
     assert set(ACTIVATION_NAMES) == set(ACTIVATIONS)
     assert set(ENSEMBLES) == set(INITIALIZERS)
+    assert set(MITIGATION_NAMES) == set(MITIGATIONS)
     assert set(DTYPE_NAMES) == set(DTYPES)
     assert {"scalar", "elman", "gru", "lstm"} < set(CELLS)

@@ -24,6 +24,10 @@ TESTS = Path(__file__).parent
         ({"task": "radr", "task_options": ()}, "radr"),
         ({"task_options": (("by", "row"),)}, "by"),
         ({"task": "digits", "task_options": (), "sequence_length": 65}, "at most 64"),
+        (
+            {"task": "temporal_order", "task_options": (), "sequence_length": 5},
+            "sequence_length must be at least 10 for task 'temporal_order', not 5.",
+        ),
         ({"hidden_features": 2**20}, "GiB of memory"),
         ({"cell": "scalar", "cell_options": ()}, "1 hidden feature, not 6"),
     ],

@@ -121,13 +121,13 @@ def measure(chunk: Chunk, folder: Path, device: str, cpus: int) -> tuple[list["F
     os.environ["JAX_NUM_CPU_DEVICES"] = str(cpus)
     devices.start(device)
 
-    from throughtime import compilation, ledger, provenance, sweeps
+    from throughtime import ledger, provenance, sweeps
     from throughtime.results import Failure, Result
 
     origin = provenance.provenance(devices.kind())
     failures = []
     with contextlib.closing(ledger.Ledger(folder)) as book:
-        for results in sweeps.run_group(chunk.key, chunk.points):
+        for results in sweeps.run_group(chunk.key, chunk.points, folder / "unfinished"):
             book.append([one for one in results if isinstance(one, Result)], origin, folder.name)
             failures += [one for one in results if isinstance(one, Failure)]
-    return failures, compilation.num_compiled()
+    return failures, sweeps.num_compiled()

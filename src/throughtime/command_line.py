@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from throughtime.names import unknown
+from throughtime.options import MITIGATIONS
 from throughtime.points import InputError, known_keys, known_options
 
 HYDRAS = ("hydra", "omegaconf")
@@ -62,9 +63,10 @@ def hydra_sentence(error: Exception) -> str:
     Returns:
         The sentence.
     """
-    options = getattr(error, "options", None)
+    kind, _, name = str(getattr(error, "missing_cfg_file", "")).rpartition("/")
+    # Of a list of choices Hydra does not say what there is.
+    options = MITIGATIONS if kind == "mitigation" else getattr(error, "options", None)
     if options:
-        kind, _, name = str(getattr(error, "missing_cfg_file", "")).rpartition("/")
         return unknown(kind, name, options)
     cause = error.__cause__ if error.__cause__ is not None else error
     first, reason = (str(each).split("\n")[0].rstrip(".: ") for each in (error, cause))

@@ -9,13 +9,22 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 from jax.sharding import SingleDeviceSharding
 
 from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS
-from throughtime.programs import ProgramKey, batch_source, network_source, structure_of, task_of
+from throughtime.programs import (
+    ProgramKey,
+    batch_source,
+    network_source,
+    remedy_of,
+    structure_of,
+    task_of,
+)
+from throughtime.training import prepare
 
 SIDE_BY_SIDE = 8
 """Compilations at a time, at most."""
@@ -146,12 +155,16 @@ def _placed(shapes, device):
 @functools.cache
 def _program(key: ProgramKey):
     """Points × networks, each on its point's batch."""
-    structure, task = structure_of(key), task_of(key)
-
-    measure = functools.partial(DIAGNOSTICS[key.diagnostic].measure, **dict(key.diagnostic_options))
+    structure, task, remedy = structure_of(key), task_of(key), remedy_of(key)
+    measure = DIAGNOSTICS[key.diagnostic].measure
+    assert measure is not None, "a training is not one program"
+    options = dict(key.diagnostic_options)
 
     def one(network, batch, length):
         weights, readout = network
-        return measure(nnx.merge(structure, weights), readout, task.loss, batch, length)
+        nothing = jnp.zeros((), batch.inputs.dtype)
+        weights = prepare(remedy.prepare, structure, weights, batch.inputs, lambda _: nothing)
+        cell = nnx.merge(structure, weights)
+        return measure(cell, readout, task.loss, batch, length, **options)
 
     return jax.jit(jax.vmap(jax.vmap(one, (0, None, None))))

@@ -151,14 +151,15 @@ class Diagnostic(NamedTuple):
     """Something to measure of a network on a batch.
 
     Attributes:
-        measure: ``(cell, readout, loss, batch, length, **options)`` to a tuple of arrays.
+        measure: ``(cell, readout, loss, batch, length, **options)`` to a tuple of arrays; None
+            where it is not a program that is called once, but a training.
         options: the names that the options may have.
         is_padded: whether a sequence may be shorter than the program.
         tangents: of the state's size n and the options, how many vectors of that size every step
             carries along.
     """
 
-    measure: Callable
+    measure: Callable | None
     options: tuple[str, ...]
     is_padded: bool
     tangents: Callable[..., int]
@@ -173,6 +174,20 @@ DIAGNOSTICS = {
         ("num_exponents", "transient", "start_scale"),
         False,
         lambda n, num_exponents=None, **_: num_exponents or n,
+    ),
+    "training": Diagnostic(
+        None,
+        (
+            "optimizer",
+            "learning_rate",
+            "updates",
+            "check_every",
+            "validation_size",
+            "older_than",
+            "stop_when_solved",
+        ),
+        False,
+        lambda n, **_: 1,
     ),
 }
 """What can be measured, by name."""
@@ -197,8 +212,22 @@ def check_options(name: str, options: dict[str, Any], state_size: int, num_steps
             f"diagnostic.num_exponents must be at most {state_size}, the size of the state, "
             f"not {options['num_exponents']}."
         )
+    if name == "training":
+        _check_training(options)
     if options.get("transient", 0) >= num_steps:
         raise ValueError(
             f"diagnostic.transient must be less than sequence_length={num_steps}, "
             f"not {options['transient']}."
+        )
+
+
+def _check_training(options: dict[str, Any]) -> None:
+    """Refuse a training of which something is not said, or that does not end at a look."""
+    for option in DIAGNOSTICS["training"].options:
+        if option not in options and option != "learning_rate":
+            raise ValueError(f"diagnostic.{option} is missing; a training needs it.")
+    updates, check_every = options["updates"], options["check_every"]
+    if updates % check_every:
+        raise ValueError(
+            f"diagnostic.updates must be a multiple of check_every={check_every}, not {updates}."
         )

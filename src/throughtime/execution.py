@@ -4,7 +4,8 @@ import contextlib
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,9 @@ from throughtime.progress import Count, shown
 
 OTHER_RECORDS = ("refuse", "renew", "keep")
 """What to do with points that are recorded, but by other code, versions or another device."""
+
+UNFINISHED = "unfinished"
+"""The folder, beside the records, of what takes long and is not recorded yet."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +111,7 @@ def execute(points: Sequence[Point], folder: Path, run_id: str, how: How) -> dic
     """
     devices.start(how.device, how.hosts)
 
-    from throughtime import ledger, provenance, records, sweeps
+    from throughtime import checkpoints, ledger, provenance, records, sweeps
 
     points = list(dict.fromkeys(points))
     keys = [point.key for point in points]
@@ -115,6 +119,7 @@ def execute(points: Sequence[Point], folder: Path, run_id: str, how: How) -> dic
     book = ledger.Ledger(folder, shared=how.shared or how.hosts is not None)
     with contextlib.closing(book):
         done = book.done(keys, origin, how.other_records)
+        checkpoints.forget(folder / UNFINISHED, done)  # of a run that was stopped right then
         with in_one_sentence(folder):
             records.note_run(folder / run_id, keys, origin, how.other_records)
         groups = sweeps.group(points)
@@ -135,16 +140,19 @@ def _share(groups: dict, how: How) -> dict:
     return {key: members[first::step] for key, members in groups.items()}
 
 
-def _batches(groups: dict, origin: dict, folder: Path, how: How) -> Iterator[Batch]:
+def _batches(groups: dict, origin: dict, folder: Path, how: How) -> Generator[Batch]:
     """Results as they come, from this process or from the cluster."""
-    from throughtime import compilation, sweeps
+    from throughtime import sweeps
 
     if how.cluster.is_remote:
         yield from _driver(folder, origin, how).run(groups)
         return
     for key, members in groups.items():
-        for results in sweeps.run_group(key, members):
-            yield Batch(results, origin, key.label, compilation.num_compiled())
+        said = deque([key.label], maxlen=1)
+        unfinished = folder / UNFINISHED
+        with contextlib.closing(sweeps.run_group(key, members, unfinished, said.append)) as running:
+            for results in running:
+                yield Batch(results, origin, said[-1], sweeps.num_compiled())
 
 
 def _driver(folder: Path, origin: dict, how: How):
@@ -158,13 +166,17 @@ def _driver(folder: Path, origin: dict, how: How):
     return Driver(folder / "tasks", how.device, how.cluster, origin)
 
 
-def _recorded(batches: Iterator[Batch], append: Callable, count: Count) -> dict[str, str]:
+def _recorded(batches: Generator[Batch], append: Callable, count: Count) -> dict[str, str]:
     """Record every point as it comes; returns the failures by key."""
     from throughtime.results import Failure, Result
 
     failures: dict[str, str] = {}
     console = Console(stderr=True)
-    with shown(console, count) as update, _stop_requests() as stop:
+    with (
+        contextlib.closing(batches),
+        shown(console, count) as update,
+        _stop_requests() as stop,
+    ):
         for batch in batches:
             measured = [result for result in batch.results if isinstance(result, Result)]
             failed = [result for result in batch.results if isinstance(result, Failure)]

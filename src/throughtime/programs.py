@@ -13,14 +13,19 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt
 
-from throughtime.cells import hidden, make_cell
+from throughtime.cells import as_step, hidden, make_cell
 from throughtime.diagnostics import DIAGNOSTICS
 from throughtime.initializers import gaussian
+from throughtime.mitigations import Mitigation, combine
 from throughtime.points import Point
-from throughtime.tasks import Sample, Task, make_task
+from throughtime.tasks import Sample, Task, make_task, task_options
 
 SHORTEST_PROGRAM = 64
 """Steps of the shortest program; sequences of 2 to 64 steps share it, then powers of two."""
+
+
+TRACED = ("learning_rate",)
+"""Options of a diagnostic that are values of a program, and no part of it."""
 
 
 class ProgramKey(NamedTuple):
@@ -32,6 +37,7 @@ class ProgramKey(NamedTuple):
     task_options: tuple[tuple[str, Any], ...]
     diagnostic: str
     diagnostic_options: tuple[tuple[str, Any], ...]
+    mitigation: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]
     hidden_features: int
     num_seeds: int
     batch_size: int
@@ -42,7 +48,8 @@ class ProgramKey(NamedTuple):
     @property
     def label(self) -> str:
         """The program in words."""
-        return f"{self.cell}, {self.diagnostic}, {self.num_steps} steps"
+        remedies = [name for name, _ in self.mitigation]
+        return ", ".join([self.cell, *remedies, self.diagnostic, f"{self.num_steps} steps"])
 
 
 def program_key(point: Point) -> ProgramKey:
@@ -58,7 +65,9 @@ def program_key(point: Point) -> ProgramKey:
     if DIAGNOSTICS[point.diagnostic].is_padded:
         num_steps = max(SHORTEST_PROGRAM, 1 << (num_steps - 1).bit_length())
     shared = {name: getattr(point, name) for name in ProgramKey._fields if name != "num_steps"}
-    return ProgramKey(**shared, num_steps=num_steps)
+    key = ProgramKey(**shared, num_steps=num_steps)
+    static = tuple(pair for pair in point.diagnostic_options if pair[0] not in TRACED)
+    return key._replace(diagnostic_options=static)
 
 
 def network_source(key: ProgramKey):
@@ -71,7 +80,11 @@ def network_source(key: ProgramKey):
         A function of seeds ``(points, networks)`` and scales ``(points,)`` that returns networks as
         `draw_network` does, with these two leading axes.
     """
-    anything = {"num_steps": SHORTEST_PROGRAM, "diagnostic": "gradient", "diagnostic_options": ()}
+    cell_options = tuple(sorted(_cell_options(key).items()))
+    anything = {"num_steps": max(SHORTEST_PROGRAM, task_of(key).shortest), "diagnostic_options": ()}
+    anything |= {"cell_options": cell_options, "mitigation": ()}
+    if key.diagnostic != "training":
+        anything |= {"diagnostic": "gradient"}
     return _network_source(key._replace(**anything))
 
 
@@ -93,7 +106,7 @@ def batch_source(key: ProgramKey):
         leading axes points and sequences, weighted for the loss that the program measures.
     """
     anything = {"cell": "", "cell_options": (), "hidden_features": 0, "num_seeds": 0}
-    anything |= {"diagnostic": "gradient", "diagnostic_options": ()}
+    anything |= {"diagnostic": "gradient", "diagnostic_options": (), "mitigation": ()}
     return _batch_source(key._replace(**anything))
 
 
@@ -149,8 +162,38 @@ def make(key: ProgramKey, scale, rngs: nnx.Rngs) -> Any:
         recurrent_scale=scale,
         dtype=jnp.dtype(key.dtype),
         rngs=rngs,
-        **dict(key.cell_options),
+        **_cell_options(key),
     )
+
+
+def _cell_options(key: ProgramKey) -> dict[str, Any]:
+    """The options of the cell; a remedy that sets one overrules the cell's own."""
+    return dict(key.cell_options) | dict(remedy_of(key).cell_options)
+
+
+@functools.cache
+def remedy_of(key: ProgramKey) -> Mitigation:
+    """What a program does about vanishing and exploding gradients.
+
+    Args:
+        key: the program.
+
+    Returns:
+        All remedies as one.
+
+    Raises:
+        ValueError: if one does not exist, does not apply to the cell, or is none for the
+            diagnostic.
+    """
+    remedy = combine([(name, dict(options)) for name, options in key.mitigation], key.cell)
+    trains = remedy._replace(cell_options={}, prepare=None) != Mitigation()
+    if trains and key.diagnostic != "training":
+        names = ", ".join(name for name, _ in key.mitigation)
+        raise ValueError(
+            f"mitigation [{names}] acts on training, and diagnostic {key.diagnostic!r} trains "
+            "nothing: use diagnostic=training, or remedies that change the network itself."
+        )
+    return remedy
 
 
 @functools.cache
@@ -168,6 +211,18 @@ def structure_of(key: ProgramKey) -> nnx.GraphDef:
 
 
 @functools.cache
+def state_size_of(key: ProgramKey) -> int:
+    """The numbers in the whole state of a program's cell.
+
+    Args:
+        key: the program.
+
+    Returns:
+        n.
+    """
+    return jax.eval_shape(lambda: as_step(make(key, 1.0, nnx.Rngs(0))).h0).size
+
+
 def task_of(key: ProgramKey) -> Task:
     """The task of a program.
 
@@ -175,6 +230,30 @@ def task_of(key: ProgramKey) -> Task:
         key: the program.
 
     Returns:
-        The task, for sequences of up to the program's steps.
+        The task, for sequences of up to the program's steps; in training, of finite data the part
+        to train on.
     """
-    return make_task(key.task, max_length=key.num_steps, dtype=key.dtype, **dict(key.task_options))
+    return _task(key, "train")
+
+
+def validation_task_of(key: ProgramKey) -> Task:
+    """The task that a training is judged by.
+
+    Args:
+        key: the program.
+
+    Returns:
+        The task; of finite data, the part that is kept for validation.
+    """
+    return _task(key, "validation")
+
+
+@functools.cache
+def _task(key: ProgramKey, part: str) -> Task:
+    """The task, or a part of its data."""
+    options = dict(key.task_options)
+    if key.diagnostic == "training" and "part" in task_options(key.task):
+        options.setdefault("part", part)
+        if part == "validation":
+            options.pop("train_size", None)
+    return make_task(key.task, max_length=key.num_steps, dtype=key.dtype, **options)

@@ -65,11 +65,18 @@ class Count:
         """Points per second, compilation included."""
         return (self.measured + self.failed) / max(time.monotonic() - self.began, 1e-9)
 
+    @property
+    def pace(self) -> str:
+        """The speed in words; of trainings, which take long, its inverse."""
+        if self.speed >= 0.1 or not self.speed:
+            return f"{self.speed:.1f} points/s"
+        return f"{1 / self.speed:.0f} s/point"
+
     def line(self) -> str:
         """The count in words."""
         parts = [f"{self.seen}/{self.total} points", f"{self.compiled} programs compiled"]
         if self.speed:
-            parts.append(f"{self.speed:.1f} points/s")
+            parts.append(self.pace)
         if self.seconds_left:
             parts.append(f"{self.seconds_left:.0f} s left")
         return ", ".join([*parts, f"{self.failed} failed"] if self.failed else parts)
@@ -103,17 +110,17 @@ def shown(console: Console, count: Count) -> Iterator:
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]:.1f} points/s"),
+        TextColumn("{task.fields[pace]}"),
         TextColumn("{task.fields[compiled]} programs"),
         TextColumn("[red]{task.fields[failed]} failed", justify="right"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as bar:
-        fields = {"speed": 0.0, "compiled": 0, "failed": 0}
+        fields = {"pace": count.pace, "compiled": 0, "failed": 0}
         task = bar.add_task("compiling", total=count.total, completed=count.recorded, **fields)
 
         def update(what: str) -> None:
-            fields = {"speed": count.speed, "compiled": count.compiled, "failed": count.failed}
+            fields = {"pace": count.pace, "compiled": count.compiled, "failed": count.failed}
             bar.update(task, completed=count.seen, description=what, **fields)
 
         yield update

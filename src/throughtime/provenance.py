@@ -25,12 +25,17 @@ NUMERICS = (
     "adjoints",
     "cells",
     "compilation",
+    "crews",
     "devices",
     "diagnostics",
     "dynamics",
     "initializers",
+    "learned",
     "lyapunov",
+    "mitigations",
     "names",
+    "objectives",
+    "options",
     "points",
     "programs",
     "results",
@@ -38,6 +43,9 @@ NUMERICS = (
     "statistics",
     "sweeps",
     "tasks",
+    "training",
+    "trainings",
+    "watching",
 )
 """The modules that a number of a record depends on."""
 

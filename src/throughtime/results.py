@@ -26,7 +26,7 @@ class Result(NamedTuple):
         shared: the columns that its networks have in common.
         each: the columns that they have each, as lists in the order of seeds.
         curves: ln ‖dL/dh_{T−k}‖ by lag k, float64 ``(num_seeds, T)``; or the exponents λ_1 … λ_k,
-            ``(num_seeds, k)``.
+            ``(num_seeds, k)``; or the course of a training, see `learned`.
     """
 
     point: Point
@@ -101,7 +101,7 @@ def _gradient_result(point: Point, curves: np.ndarray, measured, shared) -> Resu
         "loss": [float(loss) for loss in measured.loss],
         "status": [_status(point, step, curve) for step, curve in zip(bad, curves, strict=True)],
     }
-    return _with_columns(point, shared, each, curves)
+    return with_columns(point, shared, each, curves)
 
 
 def _spectrum_result(point: Point, measured: LyapunovSpectrum, shared: dict[str, Any]) -> Result:
@@ -112,7 +112,7 @@ def _spectrum_result(point: Point, measured: LyapunovSpectrum, shared: dict[str,
     ]
     each = {"seed": [point.seed + i for i in range(point.num_seeds)]}
     each |= {name: [row[name] for row in rows] for name in rows[0]}
-    return _with_columns(point, shared, each, np.asarray(measured.exponents, np.float64))
+    return with_columns(point, shared, each, np.asarray(measured.exponents, np.float64))
 
 
 def _spectrum_row(spectrum: LyapunovSpectrum, state_size: int) -> dict[str, Any]:
@@ -144,8 +144,15 @@ def _spectrum_row(spectrum: LyapunovSpectrum, state_size: int) -> dict[str, Any]
     }
 
 
-def _with_columns(point: Point, shared: dict[str, Any], each, curves: np.ndarray) -> Result:
-    """The result, with the point's own columns beside what was measured."""
+def with_columns(point: Point, shared: dict[str, Any], each, curves: np.ndarray) -> Result:
+    """The result, with the point's own columns beside what was measured.
+
+    Args:
+        point: the point.
+        shared: the columns that its networks have in common.
+        each: the columns that they have each.
+        curves: of each network.
+    """
     own = {name: value for name, value in point.columns().items() if name not in each}
     return Result(point, own | shared, each, curves)
 

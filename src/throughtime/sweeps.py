@@ -10,20 +10,31 @@ import functools
 import math
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import nnx
 
-from throughtime.cells import as_step
+from throughtime import compilation, crews
 from throughtime.compilation import Program, compiled
 from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS, check_options
 from throughtime.points import Point
-from throughtime.programs import ProgramKey, draw_network, make, program_key, task_of
+from throughtime.programs import (
+    TRACED,
+    ProgramKey,
+    draw_network,
+    program_key,
+    state_size_of,
+    task_of,
+    validation_task_of,
+)
 from throughtime.results import Failure, Result, results_of
+from throughtime.tasks import Task
+from throughtime.trainings import train_group
 
 NETWORKS_AT_ONCE = {"cpu": 16, "gpu": 1024, "tpu": 1024}
 """How many networks a program measures together on a device. More falls out of a CPU's cache."""
@@ -65,10 +76,11 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
 
     Returns:
         A failure for each point whose cell or task or one of their options is unknown, whose
-        sequence is longer than the data, or whose program would not fit in memory.
+        sequence is longer than the data or shorter than the task needs, or whose program would not
+        fit in memory.
     """
     try:
-        longest = task_of(key).longest
+        tasks = task_of(key), validation_task_of(key)
         _check_options(key)
         needed = memory_needed(key, 1)
     except (ValueError, ImportError) as error:
@@ -84,9 +96,27 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
             f"{needed / 2**30:.3g} GiB of memory, and {free / 2**30:.3g} GiB are free."
         )
         return [Failure(point, reason) for point in points]
-    too_long = [p for p in points if longest is not None and p.sequence_length > longest]
-    reason = "sequence_length must be at most {} for task {!r}, not {}."
-    return [Failure(p, reason.format(longest, key.task, p.sequence_length)) for p in too_long]
+    why = {p: _misfit(tasks[0], p) or _misfit(tasks[1], p) or _unsaid(p) for p in points}
+    return [Failure(p, reason) for p, reason in why.items() if reason]
+
+
+def _unsaid(point: Point) -> str | None:
+    """Which option of a training that is no part of its program is missing, if one is."""
+    missing = [name for name in TRACED if name not in dict(point.diagnostic_options)]
+    if point.diagnostic == "training" and missing:
+        return f"diagnostic.{missing[0]} is missing; a training needs it."
+    return None
+
+
+def _misfit(task: Task, point: Point) -> str | None:
+    """Why a sequence is too short for a task or too long for its data, if it is."""
+    reason = "sequence_length must be at {} {} for task {!r}, not {}."
+    length = point.sequence_length
+    if length < task.shortest:
+        return reason.format("least", task.shortest, point.task, length)
+    if task.longest is not None and length > task.longest:
+        return reason.format("most", task.longest, point.task, length)
+    return None
 
 
 def memory_needed(key: ProgramKey, num_points: int) -> int:
@@ -103,7 +133,7 @@ def memory_needed(key: ProgramKey, num_points: int) -> int:
         ValueError: if the cell or the task of the program cannot be made.
         ImportError: if a package that the task needs is not installed.
     """
-    weights, state = _floats(key)
+    weights, state = _weights(key), state_size_of(key)
     task, tangents = task_of(key), _tangents(key)
     per_step = STATE_COPIES * max(state, tangents) + 2 * (task.in_features + task.out_features)
     per_sequence = key.num_steps * per_step + STATE_COPIES * state * tangents
@@ -112,22 +142,20 @@ def memory_needed(key: ProgramKey, num_points: int) -> int:
 
 
 @functools.cache
-def _floats(key: ProgramKey) -> tuple[int, int]:
-    """The sizes of a network: its weights and its state."""
-    draw = functools.partial(draw_network, key)
-    network = jax.eval_shape(draw, jnp.uint32(0), jnp.float32(1))
-    state = jax.eval_shape(lambda: as_step(make(key, 1.0, nnx.Rngs(0))).h0).size
-    return sum(leaf.size for leaf in jax.tree.leaves(network)), state
+def _weights(key: ProgramKey) -> int:
+    """The weights of a network."""
+    network = jax.eval_shape(functools.partial(draw_network, key), jnp.uint32(0), jnp.float32(1))
+    return sum(leaf.size for leaf in jax.tree.leaves(network))
 
 
 def _tangents(key: ProgramKey) -> int:
     """How many vectors of the state's size a step of the program carries along."""
-    return DIAGNOSTICS[key.diagnostic].tangents(_floats(key)[1], **dict(key.diagnostic_options))
+    return DIAGNOSTICS[key.diagnostic].tangents(state_size_of(key), **dict(key.diagnostic_options))
 
 
 def _check_options(key: ProgramKey) -> None:
     """Refuse options of the diagnostic that its state or its steps do not suit."""
-    check_options(key.diagnostic, dict(key.diagnostic_options), _floats(key)[1], key.num_steps)
+    check_options(key.diagnostic, dict(key.diagnostic_options), state_size_of(key), key.num_steps)
 
 
 def points_at_once(key: ProgramKey) -> int:
@@ -145,7 +173,12 @@ def points_at_once(key: ProgramKey) -> int:
     return size
 
 
-def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Sequence[Result | Failure]]:
+def run_group(
+    key: ProgramKey,
+    points: Sequence[Point],
+    folder: Path | None = None,
+    say: Callable[[str], Any] = lambda text: None,
+) -> Generator[Sequence[Result | Failure]]:
     """Measure points that share a program; the single run, the multirun and SLURM all end here.
 
     A batch that fails is halved and run again, down to single points: a program that is too large
@@ -154,10 +187,17 @@ def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Sequence[Res
     Args:
         key: the program.
         points: points with this `program_key`.
+        folder: where what takes long is kept while it is unfinished; None keeps nothing.
+        say: told what is running.
 
     Yields:
-        The results of a batch of points, in order, as soon as the batch is done.
+        The results of a batch of points, in order, as soon as the batch is done; none from time to
+        time, where that takes long.
     """
+    if key.diagnostic == "training":
+        yield from train_group(key, points, folder, say)
+        return
+    say(key.label)
     whole = _whole(key, len(points))
     shape, queue = whole, deque(points)
     while queue:
@@ -178,12 +218,20 @@ def run_group(key: ProgramKey, points: Sequence[Point]) -> Iterator[Sequence[Res
         yield results
 
 
+def num_compiled() -> int:
+    """The number of programs compiled so far by this process.
+
+    Returns:
+        A count; a program for two devices counts twice.
+    """
+    return compilation.num_compiled() + crews.num_programs()
+
+
 def _whole(key: ProgramKey, num_points: int) -> tuple[int, int]:
     """Points at once on each device, and devices, for a group of some size."""
     size = points_at_once(key)
-    weights, _ = _floats(key)
     sequences = num_points * key.num_seeds * key.batch_size
-    work = sequences * key.num_steps * weights * _tangents(key)
+    work = sequences * key.num_steps * _weights(key) * _tangents(key)
     paying = work // WORTH_A_DEVICE[jax.default_backend()]
     return size, min(jax.local_device_count(), math.ceil(num_points / size), max(1, paying))
 
@@ -213,7 +261,7 @@ def _measured(program: Program, points: list[Point]) -> list[Result]:
     measured = [jax.tree.map(np.asarray, one) for one in running]
     shared = {
         "in_features": task_of(program.key).in_features,
-        "state_size": _floats(program.key)[1],
+        "state_size": state_size_of(program.key),
         "networks_at_once": size * program.key.num_seeds,
         "seconds": (time.perf_counter() - began) / len(points) / program.key.num_seeds,
     }

@@ -1,0 +1,222 @@
+"""What the options of cells, tasks, diagnostics and remedies may be, checked one by one."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from throughtime.names import unknown
+
+DTYPES = ("float32", "float64", "bfloat16", "float16")
+LOSS_AT = ("last", "task")
+ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu")
+OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
+PARTS = ("all", "train", "validation")
+MITIGATIONS = (
+    "clip",
+    "clip_value",
+    "adaptive_clip",
+    "omega",
+    "flossing",
+    "orthogonal",
+    "identity",
+    "orthogonality",
+    "spectral_norm",
+    "forget_bias",
+    "chrono",
+    "leaky",
+    "skip",
+    "layer_norm",
+    "gradient_noise",
+    "truncate",
+    "weight_decay",
+    "dropout",
+)
+ENSEMBLES = ("gaussian", "orthogonal", "identity", "uniform", "sparse")
+
+
+class InputError(ValueError):
+    """The user's input cannot be used; the message is one sentence that says why."""
+
+
+_OPTIONS = {
+    "initializer": lambda key, value: choice(key, value, ENSEMBLES),
+    "activation": lambda key, value: choice(key, value, ACTIVATIONS),
+    "by": lambda key, value: choice(key, value, ("pixel", "row")),
+    "input_scale": lambda key, value: number(key, value, low=0.0),
+    "forget_bias": lambda key, value: number(key, value),
+    "update_bias": lambda key, value: number(key, value),
+    "chrono_steps": lambda key, value: number(key, value, low=2.0),
+    "layers": lambda key, value: integer(key, value, 1),
+    "slow_every": lambda key, value: integer(key, value, 1),
+    "layer_norm": lambda key, value: _flag(key, value),
+    "leak": lambda key, value: number(key, value, low=0.0),
+    "skip": lambda key, value: integer(key, value, 2),
+    "range_noise": lambda key, value: number(key, value, low=0.0),
+    "bearing_noise": lambda key, value: number(key, value, low=0.0),
+    "in_features": lambda key, value: integer(key, value, 0),
+    "tracks": lambda key, value: _text(key, value),
+    "file": lambda key, value: _text(key, value),
+    "columns": lambda key, value: _names(key, value),
+    "relative": lambda key, value: _flag(key, value),
+    "part": lambda key, value: choice(key, value, PARTS),
+    "train_size": lambda key, value: integer(key, value, 1),
+    "symbols": lambda key, value: integer(key, value, 1),
+    "alphabet": lambda key, value: integer(key, value, 2),
+    "noise": lambda key, value: number(key, value, low=0.0),
+    "delay": lambda key, value: integer(key, value, 1),
+    "num_exponents": lambda key, value: integer(key, value, 1),
+    "transient": lambda key, value: integer(key, value, 0),
+    "start_scale": lambda key, value: number(key, value, low=0.0),
+    "optimizer": lambda key, value: choice(key, value, OPTIMIZERS),
+    "learning_rate": lambda key, value: number(key, value, low=0.0),
+    "updates": lambda key, value: integer(key, value, 1),
+    "check_every": lambda key, value: integer(key, value, 1),
+    "validation_size": lambda key, value: integer(key, value, 1),
+    "older_than": lambda key, value: integer(key, value, 1),
+    "stop_when_solved": lambda key, value: _flag(key, value),
+}
+"""The options of cells, tasks and diagnostics, and what they may be; null means the default."""
+
+
+def known_options() -> list[str]:
+    """The options that a cell, a task or a diagnostic may have.
+
+    Returns:
+        Their names.
+    """
+    return list(_OPTIONS)
+
+
+def named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
+    """The name and the checked options of a cell, a task or a diagnostic.
+
+    Args:
+        kind: which of them.
+        given: the configuration's value.
+
+    Returns:
+        The name, and the options as sorted pairs; those that are null are left out.
+
+    Raises:
+        InputError: if there is no name, or an option is unknown or out of range.
+    """
+    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
+        raise InputError(f"{kind} must have a name, not {given!r}.")
+    options = []
+    for key, value in sorted(given.items()):
+        if key == "name" or value is None:
+            continue
+        if key not in _OPTIONS:
+            raise InputError(unknown(f"option of {kind}", key, known_options()))
+        options.append((key, _OPTIONS[key](f"{kind}.{key}", value)))
+    return given["name"], tuple(options)
+
+
+def mitigation(given: Any) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]:
+    """The names of remedies, each with its options, which the remedy itself checks.
+
+    Args:
+        given: the configuration's value, options by name.
+
+    Returns:
+        Pairs of a name and sorted pairs, in the order given.
+
+    Raises:
+        InputError: if it is no mapping.
+    """
+    if not isinstance(given, Mapping):
+        raise InputError(f"mitigation must be a list of names such as [clip,omega], not {given!r}.")
+    return tuple((str(name), _pairs(name, options)) for name, options in given.items())
+
+
+def _pairs(name: str, options: Any) -> tuple[tuple[str, Any], ...]:
+    """The options of a remedy, sorted; numbers to twelve digits, as they may be tiny."""
+    if not isinstance(options or {}, Mapping):
+        raise InputError(f"mitigation.{name} must hold options by name, not {options!r}.")
+    pairs = sorted((str(key), value) for key, value in (options or {}).items())
+    return tuple(
+        (key, float(f"{value:.12g}") if isinstance(value, float) else value)
+        for key, value in pairs
+        if value is not None
+    )
+
+
+def _flag(key: str, value: Any) -> bool:
+    """True or false."""
+    if not isinstance(value, bool):
+        raise InputError(f"{key} must be true or false, not {value!r}.")
+    return value
+
+
+def _text(key: str, value: Any) -> str:
+    """A text."""
+    if not isinstance(value, str):
+        raise InputError(f"{key} must be a text, not {value!r}.")
+    return value
+
+
+def _names(key: str, value: Any) -> tuple[str, ...]:
+    """A list of texts."""
+    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
+        raise InputError(f"{key} must be a list of names, not {value!r}.")
+    return tuple(value)
+
+
+def number(key: str, value: Any, low: float = -math.inf) -> float:
+    """A finite number not below a bound.
+
+    Args:
+        key: for the sentence.
+        value: what was given.
+        low: the bound.
+
+    Returns:
+        The number to twelve decimals, so that 0.1 + 0.2 and 0.3, as grids have them, are one point.
+
+    Raises:
+        InputError: if it is anything else.
+    """
+    allowed = "a finite number" + (f" >= {low:g}" if low > -math.inf else "")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise InputError(f"{key} must be {allowed}, not {value!r}.")
+    if not (math.isfinite(value) and value >= low):
+        raise InputError(f"{key} must be {allowed}, not {value}.")
+    return round(float(value), 12)
+
+
+def integer(key: str, value: Any, low: int) -> int:
+    """An integer from a bound to 2^31 − 1.
+
+    Args:
+        key: for the sentence.
+        value: what was given.
+        low: the bound.
+
+    Returns:
+        The integer.
+
+    Raises:
+        InputError: if it is anything else.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
+        raise InputError(f"{key} must be an integer from {low} to {2**31 - 1}, not {value!r}.")
+    return value
+
+
+def choice(key: str, value: Any, allowed: tuple[str, ...]) -> str:
+    """One of the names allowed.
+
+    Args:
+        key: for the sentence.
+        value: what was given.
+        allowed: the names.
+
+    Returns:
+        The name.
+
+    Raises:
+        InputError: if it is none of them; the nearest is named.
+    """
+    if value not in allowed:
+        raise InputError(unknown(key, value, allowed))
+    return value
