@@ -30,8 +30,13 @@ def report(folder: Path, run_id: str | None) -> None:
     rows = frames.rows_frame(found)
     written = tables.write_table(rows, folder)
     panels = tables.one_series_a_cell(rows)
-    draw = {"gradient": gradient_figures, "spectrum": spectrum_figures}
-    for name, figure in draw[rows["diagnostic"].iloc[0]](found, rows, panels).items():
+    diagnostic = rows["diagnostic"].iloc[0]
+    if diagnostic == "training":
+        panels = each_scale_its_own(panels)
+        written += tables.write_course(frames.course_frame(found, panels["cell"]), folder)
+        if tables.can_be_foretold(rows):
+            written += tables.write_foretold(rows, folder)
+    for name, figure in FIGURES[diagnostic](found, rows, panels).items():
         written += figures.save(figure, folder / name)
     print("written: " + ", ".join(str(path) for path in written))
     if missing:
@@ -65,6 +70,35 @@ def spectrum_figures(found: list, rows, panels) -> dict[str, Any]:
         drawn["spectra"] = figures.spectra(exponents)
     return drawn
 
+
+def each_scale_its_own(panels):
+    """The rows with the recurrent scale in the cell's name, where it varies: none is averaged."""
+    if panels["recurrent_scale"].nunique() == 1:
+        return panels
+    return panels.assign(cell=panels["cell"] + panels["recurrent_scale"].map(", scale {:g}".format))
+
+
+def training_figures(found: list, rows, panels) -> dict[str, Any]:
+    """Loss and horizon over updates, and who solves the task at which length."""
+    from throughtime import figures, frames, tables
+
+    if panels["cell"].nunique() > MOST_LINES:
+        return {"remedies": figures.remedies(tables.summarise(panels))}
+    course = frames.course_frame(found, panels["cell"])
+    drawn = {"loss": figures.loss_by_update(course), "horizon": figures.horizon_by_update(course)}
+    if rows["sequence_length"].nunique() > 1:
+        drawn["success_by_length"] = figures.success_by_length(tables.summarise(panels))
+    return drawn
+
+
+MOST_LINES = 7
+"""In a panel; more settings are listed side by side instead."""
+
+FIGURES = {
+    "gradient": gradient_figures,
+    "spectrum": spectrum_figures,
+    "training": training_figures,
+}
 
 if __name__ == "__main__":
     main()

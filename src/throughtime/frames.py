@@ -5,6 +5,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from throughtime import statistics
+from throughtime.points import COURSE
+
 CURVE_OF = ("cell", "recurrent_scale", "sequence_length", "seed")
 """The columns that say whose a curve is."""
 
@@ -82,3 +85,32 @@ def spectra_frame(records: list[dict[str, Any]], cells: pd.Series | None = None)
     is_ok = np.repeat([row["status"] == "ok" for row in rows], counts)
     tidy = curves.assign(fraction=(curves["lag"] + 0.5) / sizes, exponent=curves["log_norm"])
     return tidy.drop(columns=["lag", "log_norm"])[is_ok]
+
+
+def course_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:
+    """Records of trainings as a tidy table, one row per network and look.
+
+    Args:
+        records: from `load_run`.
+        cells: names to use for the cell of each row of `rows_frame`; None keeps the cells' own.
+
+    Returns:
+        Columns cell, recurrent_scale, sequence_length, seed, baseline, then those of `COURSE`,
+        horizon (steps), and saturation_<gate> of the gates that the cell has.
+    """
+    rows = [row for record in records for row in _rows(record)]
+    names = [row["cell"] for row in rows] if cells is None else list(cells)
+    curves = [curve for record in records for curve in record["curves"]]
+    parts = [_course(row, name, c) for row, name, c in zip(rows, names, curves, strict=True)]
+    return pd.concat(parts, ignore_index=True)
+
+
+def _course(row: dict[str, Any], name: str, curve: np.ndarray) -> pd.DataFrame:
+    """The course of one network; looks that were never taken are left out."""
+    looks = curve[~np.isnan(curve[:, 0])]
+    gates = [f"saturation_{gate}" for gate in row["gates"].split()]
+    columns = [*COURSE, *gates]
+    frame = pd.DataFrame(looks[:, : len(columns)], columns=pd.Index(columns))
+    norms = looks[:, len(columns) :]
+    labels = {of: row[of] for of in (*CURVE_OF, "baseline")} | {"cell": name}
+    return frame.assign(**labels, horizon=[statistics.horizon(norm).lag for norm in norms])

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from throughtime.points import HEADLINES
+from throughtime.statistics import share_interval
 
 
 class Measure(NamedTuple):
@@ -20,8 +21,12 @@ class Measure(NamedTuple):
         latex: the same in LaTeX.
         numbers: the columns of which median and interval are taken; the headline is the first.
         others: all further columns that are measured and not set.
-        more: what else the rows of a point's `ok` networks say together.
+        more: what else the rows of a point say together, of its `ok` networks and of all.
         words: the lines that describe a summarised point, below the headline.
+        entry: what the table shows of a summarised point; None is the headline with its interval.
+        caption: of the table; None is that of medians with intervals.
+        details: columns of a second table, a line for each point: what to call them, and the
+            format of their numbers.
     """
 
     headline: str
@@ -29,8 +34,11 @@ class Measure(NamedTuple):
     latex: str
     numbers: tuple[str, ...]
     others: tuple[str, ...]
-    more: Callable[[pd.DataFrame], dict[str, Any]]
+    more: Callable[[pd.DataFrame, pd.DataFrame], dict[str, Any]]
     words: Callable[[dict[Any, Any]], list[str]]
+    entry: Callable[[dict[Any, Any]], str] | None = None
+    caption: str | None = None
+    details: dict[str, tuple[str, str]] | None = None
 
 
 def measure_of(frame: pd.DataFrame) -> Measure:
@@ -73,7 +81,7 @@ def _majority(flags: pd.Series) -> bool:
     return bool(flags.mean() >= 0.5)
 
 
-def _more_of_gradients(ok: pd.DataFrame) -> dict[str, Any]:
+def _more_of_gradients(ok: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any]:
     """Horizons and lost lags."""
     line: dict[str, Any] = {"horizon_median": ok["horizon"].astype(float).median()}
     line["horizon_is_bound"] = _majority(ok["horizon_is_bound"])
@@ -92,7 +100,7 @@ def _words_on_gradients(line: dict[Any, Any]) -> list[str]:
     ]
 
 
-def _more_of_spectra(ok: pd.DataFrame) -> dict[str, Any]:
+def _more_of_spectra(ok: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any]:
     """The widest interval of a single orbit, and whether dimension and entropy are bounds."""
     width = (ok["leading_exponent_high"] - ok["leading_exponent_low"]).astype(float)
     return {
@@ -113,6 +121,57 @@ def _words_on_spectra(line: dict[Any, Any]) -> list[str]:
         f"entropy rate  {entropy}{interval(line, 'entropy_rate')} nats per step",
     ]
 
+
+def _more_of_trainings(ok: pd.DataFrame, seeds: pd.DataFrame) -> dict[str, Any]:
+    """How many solved the task, after how many updates, at which price."""
+    solved = seeds["solved"].astype(bool)
+    low, high = share_interval(int(solved.sum()), len(seeds))
+    updates = seeds["updates_made"].astype(float)
+    # A chunk that was compiled on the way is no price of a remedy: the median over networks.
+    per_update = ((seeds["seconds"] - seeds["seconds_watching"]) / updates).median()
+    first, last = seeds["horizon_at_start"], seeds["horizon_at_end"]
+    return {
+        "num_solved": int(solved.sum()),
+        "num_diverged": int(seeds["diverged_at"].notna().sum()),
+        "share_solved": solved.mean(),
+        "share_solved_low": low,
+        "share_solved_high": high,
+        "updates_to_solve_median": seeds.loc[solved, "updates_to_solve"].astype(float).median(),
+        "changed_share_median": seeds["changed_share"].astype(float).median(),
+        "horizon_at_start_median": first.astype(float).median(),
+        "horizon_at_end_median": last.astype(float).median(),
+        "milliseconds_per_update": 1e3 * per_update,
+        "watching_share": seeds["seconds_watching"].sum() / seeds["seconds"].sum(),
+    }
+
+
+def _words_on_trainings(line: dict[Any, Any]) -> list[str]:
+    """Solved or not, how far gradients reached, and what watching them cost."""
+    low, high = line["share_solved_low"], line["share_solved_high"]
+    lines = [
+        f"solved  {line['num_solved']}/{line['num_seeds']} networks [{low:.2f}, {high:.2f}]",
+        f"validation loss  {interval(line, 'validation_loss')}",
+        f"horizon  {line['horizon_at_start_median']:g} steps at the start, "
+        f"{line['horizon_at_end_median']:g} at the end",
+        f"watching gradients took {line['watching_share']:.1%} of the time",
+    ]
+    if line["num_solved"]:
+        lines.insert(1, f"after  {line['updates_to_solve_median']:,g} updates, median")
+    return lines
+
+
+def _solved(line: dict[Any, Any]) -> str:
+    """Such as "5/5 (1,800)", or "0/5 (error 0.51)"."""
+    share = f"{line['num_solved']}/{line['num_seeds']}"
+    diverged = f", {line['num_diverged']} diverged" if line["num_diverged"] else ""
+    if line["num_solved"]:
+        return f"{share} ({line['updates_to_solve_median']:,.0f}{diverged})"
+    if math.isnan(line["error_median"]):
+        return f"{share} (all diverged)"
+    return f"{share} (error {line['error_median']:.3g}{diverged})"
+
+
+_GRADIENT = ("horizon", "rate", "log10_ratio", "older_share")
 
 RATIO, EXPONENT = HEADLINES["gradient"], HEADLINES["spectrum"]
 
@@ -140,6 +199,41 @@ MEASURES = {
         ),
         more=_more_of_spectra,
         words=_words_on_spectra,
+    ),
+    "training": Measure(
+        headline=HEADLINES["training"],
+        text="error on the validation set",
+        latex="error on the validation set",
+        numbers=(HEADLINES["training"], "validation_loss", "train_loss", "best_validation_loss"),
+        others=(
+            "solved",
+            "updates_to_solve",
+            "updates_made",
+            "diverged_at",
+            "last_gradient_norm",
+            "changed_share",
+            *(f"{name}_at_{when}" for name in _GRADIENT for when in ("start", "end")),
+            "seconds_watching",
+        ),
+        more=_more_of_trainings,
+        words=_words_on_trainings,
+        entry=_solved,
+        caption="Networks that solved the task, in brackets the median number of updates to do "
+        "so; where none did, the median error on the validation set.",
+        details={
+            "share_solved": ("solved", ".0%"),
+            "updates_to_solve_median": ("updates to solve", ",.0f"),
+            "error_median": ("error", ".3g"),
+            "validation_loss_median": ("validation loss", ".3g"),
+            "best_validation_loss_median": ("its lowest", ".3g"),
+            "baseline": ("baseline", ".3g"),
+            "num_diverged": ("diverged", "d"),
+            "changed_share_median": ("gradients changed", ".0%"),
+            "horizon_at_start_median": ("horizon at the start", ".4g"),
+            "horizon_at_end_median": ("at the end", ".4g"),
+            "milliseconds_per_update": ("ms per update", ".3g"),
+            "watching_share": ("watching", ".1%"),
+        },
     ),
 }
 """The diagnostics by name."""

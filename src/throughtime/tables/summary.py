@@ -24,7 +24,7 @@ PROVENANCE += ["matmul_precision", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
 NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
 
-DERIVED = ("in_features", "state_size")
+DERIVED = ("in_features", "state_size", "baseline", "solved_below", "gates")
 """Columns that follow from the settings of cell and task, and name no series."""
 
 MAJORITY = 0.8
@@ -73,7 +73,12 @@ def series_columns(frame: pd.DataFrame) -> list[str]:
     """The cell, and what varies within one besides recurrent scale and sequence length."""
     others = [name for name in point_columns(frame) if name not in (*AXES, *DERIVED)]
     texts = frame[others].astype(str).groupby(frame["cell"])
-    return ["cell"] + [name for name in others if texts[name].nunique(dropna=False).max() > 1]
+    varied = [name for name in others if texts[name].nunique(dropna=False).max() > 1]
+    if "mitigation_options" in varied:
+        by_name = frame.groupby(["cell", "mitigation"])["mitigation_options"]
+        if by_name.nunique().max() == 1:  # the remedies' names say it all
+            varied.remove("mitigation_options")
+    return ["cell", *varied]
 
 
 def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
@@ -89,8 +94,10 @@ def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
     cell, *others = series_columns(rows)
     names = rows[cell].astype(str)
     for setting in others:
-        named = ", " + setting + " " + rows[setting].astype(str)
-        names = names + named.where(rows[setting].notna(), "")
+        is_remedy = setting in ("mitigation", "mitigation_options")  # which say what they are
+        named = ", " + ("" if is_remedy else f"{setting} ") + rows[setting].astype(str)
+        shown = ~rows[setting].isin(["none", ""]) if is_remedy else rows[setting].notna()
+        names = names + named.where(shown, "")
     return rows.assign(cell=names)
 
 
@@ -120,7 +127,7 @@ def _summary(seeds: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     line: dict[str, Any] = {"num_seeds": len(seeds), "num_ok": len(ok)}
     for name in measure.numbers:
         line |= {f"{name}_{part}": x for part, x in _spread(ok[name].astype(float)).items()}
-    line |= measure.more(ok)
+    line |= measure.more(ok, seeds)
     line |= {f"share_{name}": share for name, share in shares.items()}
     line["verdict"] = likeliest if shares[likeliest] >= MAJORITY else "mixed"
     return line | {"status": _status(seeds["status"])}

@@ -28,8 +28,8 @@ def headline_table(summary: pd.DataFrame) -> pd.DataFrame:
     Args:
         summary: what `summarise` returns.
     """
-    index, headline = [*series_columns(summary), "recurrent_scale"], measure_of(summary).headline
-    texts = summary.assign(text=[_text(line, headline) for line in summary.to_dict("records")])
+    index, measure = [*series_columns(summary), "recurrent_scale"], measure_of(summary)
+    texts = summary.assign(text=[_entry(line, measure) for line in summary.to_dict("records")])
     return texts.pivot(index=index, columns="sequence_length", values="text").fillna("–")
 
 
@@ -45,13 +45,14 @@ def write_table(rows: pd.DataFrame, directory: str | os.PathLike[str]) -> list[P
     """
     summary, measure = summarise(rows), measure_of(rows)
     printed = _printed(headline_table(summary))
+    details = "" if measure.details is None else _details(summary, measure.details)
     (directory := Path(directory)).mkdir(parents=True, exist_ok=True)
     texts = {
         "table.csv": summary.to_csv(index=False, lineterminator="\n"),
-        "table.md": _markdown(printed, measure),
+        "table.md": _markdown(printed, measure) + details,
         "table.tex": _latex(printed, measure),
     }
-    return [_replace(directory / name, text) for name, text in texts.items()]
+    return [replace(directory / name, text) for name, text in texts.items()]
 
 
 def describe_point(rows: pd.DataFrame) -> str:
@@ -78,8 +79,13 @@ def describe_point(rows: pd.DataFrame) -> str:
     )
 
 
-def _text(line: dict[Hashable, Any], headline: str) -> str:
+def _entry(line: dict[Hashable, Any], measure: Measure) -> str:
     """One cell of the table."""
+    return measure.entry(line) if measure.entry else _text(line, measure.headline)
+
+
+def _text(line: dict[Hashable, Any], headline: str) -> str:
+    """A median and its interval, and the status if it is not ok."""
     if not line["num_ok"]:
         return line["status"]
     median, low, high = (line[f"{headline}_{part}"] for part in ("median", "ci_low", "ci_high"))
@@ -110,18 +116,36 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
 
 def _markdown(printed: pd.DataFrame, measure: Measure) -> str:
     table = printed.to_markdown(index=False, disable_numparse=True)
-    return CAPTION.format(text=measure.text, percent="%") + f"\n\n{table}\n"
+    caption = measure.caption or CAPTION.format(text=measure.text, percent="%")
+    return f"{caption}\n\n{table}\n"
+
+
+def _details(summary: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> str:
+    """A second table in Markdown, a line for each point; a dash for what is missing."""
+    index = [*series_columns(summary), "recurrent_scale", "sequence_length"]
+    shown = summary[index].astype(str)
+    for column, (name, form) in columns.items():
+        shown[name] = ["–" if pd.isna(x) else f"{x:{form}}" for x in summary[column]]
+    return "\n" + shown.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
 def _latex(printed: pd.DataFrame, measure: Measure) -> str:
     """Booktabs rules; signs that LaTeX lacks in text become mathematics after the escaping."""
-    caption = CAPTION.format(text=measure.latex, percent=r"\%")
+    caption = measure.caption or CAPTION.format(text=measure.latex, percent=r"\%")
     body = printed.to_latex(index=False, escape=True, caption=caption)
     return body.replace("−", "$-$").replace("∞", r"$\infty$").replace("–", "--")
 
 
-def _replace(path: Path, text: str) -> Path:
-    """Write beside the place, then move there in one step."""
+def replace(path: Path, text: str) -> Path:
+    """Write beside the place, then move there in one step.
+
+    Args:
+        path: of the file.
+        text: what will be in it.
+
+    Returns:
+        The path.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     beside.write_text(text, encoding="utf-8")
     return beside.replace(path)

@@ -1,4 +1,4 @@
-"""What a gradient curve amounts to: its rate, reach and verdict, and intervals over seeds.
+"""What a gradient curve amounts to: its rate, reach and verdict.
 
 A *curve* is `log_norms[lag]`, the natural log of ||dL/dh_{T-lag}||: index 0 is the last step, index
 T-1 the first. A gradient that is exactly zero has log-norm -inf. NaN (or +inf, which no scaled
@@ -7,12 +7,10 @@ gradient takes) says that the run itself broke, and nothing below turns it into 
 
 from __future__ import annotations
 
-from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
-from scipy.special import bdtr, bdtrc
 
 FACTOR = 1.0
 """Decades. A change of the gradient within a factor of ten counts as no change."""
@@ -41,22 +39,6 @@ class Horizon(NamedTuple):
 
     lag: int
     is_bound: bool
-
-
-class Interval(NamedTuple):
-    """A confidence interval; NaN on a side that the sample is too small to bound."""
-
-    low: float
-    high: float
-
-
-class Band(NamedTuple):
-    """An interval of recurrent scale; on an open side it may reach beyond what was measured."""
-
-    low: float
-    high: float
-    open_low: bool
-    open_high: bool
 
 
 def log10_ratio(log_norms: Float[np.ndarray, " T"]) -> float:
@@ -182,74 +164,6 @@ def exponent_verdict(low: float, high: float, resolution: float) -> str:
     return "vanishing" if high < -resolution else "exploding" if low > resolution else "stable"
 
 
-def quantile_interval(
-    values: Float[np.ndarray, " n"], probability: float = 0.5, confidence: float = 0.95
-) -> Interval:
-    """The exact distribution-free interval of a quantile, between two order statistics.
-
-        P(X_(l) ≤ q ≤ X_(u)) ≥ confidence,   P(q < X_(l)) = P(Bin(n, p) < l)
-
-    with either tail at most (1 - confidence)/2. It only ranks, so -inf is a value like any other.
-
-    Args:
-        values: the sample; no NaN.
-        probability: which quantile, in (0, 1).
-        confidence: in (0, 1).
-
-    Returns:
-        Two values of the sample; NaN on a side where n is too small (the median at 95%: n < 6).
-
-    Raises:
-        ValueError: for NaN values, or a probability or confidence outside (0, 1).
-
-    References:
-        Conover, Practical Nonparametric Statistics, section 3.2.
-    """
-    for name, number in (("probability", probability), ("confidence", confidence)):
-        if not 0 < number < 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {number}")
-    if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} values are NaN: separate statuses first")
-    ranked = np.concatenate([[np.nan], np.sort(values), [np.nan]])
-    low, high = _interval_ranks(values.size, probability, confidence)
-    return Interval(float(ranked[low]), float(ranked[high]))
-
-
-def survival_bands(
-    scales: Float[np.ndarray, " s"],
-    log10_ratios: Float[np.ndarray, " s"],
-    limit: float = FACTOR,
-) -> list[Band]:
-    """The intervals of recurrent scale over which the gradient stays within 10^±limit.
-
-        {g : |r(g)| ≤ limit},   r linear between neighbouring scales
-
-    A ratio that leaps from -3 to +4 between two scales therefore has its band in between. Nothing
-    interpolates against an infinite ratio: there the band ends at the last finite grid point, an
-    inner bound of the true edge that lies before the next one. At the ends of the grid, and next
-    to an undefined (NaN) ratio, the edge was not seen and the band is open.
-
-    Args:
-        scales: recurrent scales, strictly increasing.
-        log10_ratios: median log10 of ||dL/dh_1|| / ||dL/dh_T|| at each scale, decades.
-        limit: decades, not negative.
-
-    Returns:
-        Disjoint bands in ascending order; none where the gradient survives nowhere.
-
-    Raises:
-        ValueError: where the scales do not increase, or limit is negative.
-    """
-    if not (np.diff(scales) > 0).all():
-        raise ValueError(f"recurrent scales must increase strictly, got {scales.tolist()}")
-    if not limit >= 0:
-        raise ValueError(f"limit must not be negative, got {limit}")
-    unseen = np.isnan(np.concatenate([[np.nan], log10_ratios, [np.nan]]))
-    open_low, open_high = set(scales[unseen[:-2]]), set(scales[unseen[2:]])
-    pieces = _merged(_pieces(scales, log10_ratios, limit))
-    return [Band(low, high, low in open_low, high in open_high) for low, high in pieces]
-
-
 def _tail_start(num_lags: int) -> int:
     """⌈(T-1)/2⌉, but never fewer than two lags."""
     return min(num_lags // 2, num_lags - 2)
@@ -268,43 +182,3 @@ def _log_ratios(log_norms: np.ndarray) -> np.ndarray:
     if not np.isfinite(norms[0]):
         return np.full_like(norms, np.nan)
     return np.where(np.isposinf(norms), np.nan, norms) - norms[0]
-
-
-@cache
-def _interval_ranks(count: int, probability: float, confidence: float) -> tuple[int, int]:
-    """Ranks (1 … n) of the bounding order statistics; 0 and n + 1 where there is none."""
-    tail = (1 - confidence) / 2
-    below = bdtr(np.arange(count), count, probability)
-    above = bdtrc(np.arange(count), count, probability)
-    return int((below <= tail).sum()), count + 1 - int((above <= tail).sum())
-
-
-def _pieces(scales: np.ndarray, ratios: np.ndarray, limit: float) -> list[tuple[float, float]]:
-    """Where |r| ≤ limit: at every grid point by itself, then between every two neighbours."""
-    inside = [(float(s), float(s)) for s in scales[np.abs(ratios) <= limit]]
-    for i in np.flatnonzero(np.isfinite(ratios[:-1]) & np.isfinite(ratios[1:])):
-        inside += _segment(scales[i : i + 2], ratios[i : i + 2], limit)
-    return sorted(inside)
-
-
-def _segment(scales: np.ndarray, ratios: np.ndarray, limit: float) -> list[tuple[float, float]]:
-    """Where |r| ≤ limit on one straight segment: one piece, or none."""
-    order = np.argsort(ratios)
-    lowest, highest = ratios[order]
-    if lowest > limit or highest < -limit:
-        return []
-    if lowest == highest:
-        return [(float(scales[0]), float(scales[1]))]
-    edges = np.interp(np.clip([-limit, limit], lowest, highest), ratios[order], scales[order])
-    return [(float(edges.min()), float(edges.max()))]
-
-
-def _merged(pieces: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The union of sorted intervals as disjoint ones."""
-    union: list[tuple[float, float]] = []
-    for low, high in pieces:
-        if union and low <= union[-1][1]:
-            start, end = union.pop()
-            low, high = start, max(high, end)
-        union.append((low, high))
-    return union
