@@ -1,5 +1,6 @@
 """Strict JAX, and shapes checked on every call, set before any test imports `throughtime`."""
 
+import gc
 import os
 
 # As throughtime.devices has it, before NumPy loads its BLAS.
@@ -19,3 +20,6 @@ jaxtyping.install_import_hook("throughtime", "beartype.beartype")
 # No test is timed: the first example of a property pays for the compilation.
 hypothesis.settings.register_profile("untimed", hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
+
+# Tracing makes many objects and few cycles: to look for these every 700 is 5 % of the time.
+gc.set_threshold(50_000, 20, 100)

@@ -87,7 +87,7 @@ def point(length):
 
 @pytest.mark.peers
 @pytest.mark.usefixtures("modules")
-@pytest.mark.parametrize("length", [2, 30, 50])
+@pytest.mark.parametrize("length", [2, 50])
 def test_the_loop_in_torch_does_the_same_work(length):
     torch = pytest.importorskip("torch", reason="PyTorch is the extra 'peers'")
     from benchmark_runs import radar_batch
@@ -113,11 +113,43 @@ def test_the_loop_in_torch_does_the_same_work(length):
     assert np.isclose(log10_ratio(theirs), np.log10(ours[-1] / ours[0]), atol=1e-5)
 
 
+@pytest.mark.usefixtures("modules")
+def test_small_sweeps_start_anew_each_time_and_the_batched_ones_go_on(tmp_path, monkeypatch):
+    import benchmark
+    from benchmark_runs import Cost, Recorded
+
+    seen = []
+
+    def sweep(folder, case):
+        seen.append((folder.name, *case))
+        return Cost(10.0 * len(seen), 0.0, 0), None
+
+    monkeypatch.setattr(benchmark, "sweep", sweep)
+    monkeypatch.setattr(benchmark, "read", lambda path: Recorded({}, 3.0, {}))
+    made = benchmark.Benchmark(tmp_path, repeats=2)
+    assert made.small_sweeps("batched", "warm") == ([7.0, 27.0], [20.0, 40.0])
+    case = ("batched", "warm", benchmark.BASE)
+    assert seen == [(f"batched-25-{i}", *case) for i in (0, 0, 1, 1)]
+    assert made.small_sweeps("basic", "cold") == ([47.0, 57.0], [])
+    assert made.small_sweeps("basic", "cold") == ([47.0, 57.0], [])
+    assert len(seen) == 6
+
+
+QUICK = """
+import sys
+sys.path.insert(0, sys.argv.pop(1))
+import benchmark
+benchmark.Benchmark._small_sweeps = lambda self, launcher, cache: ([1.0], [0.5])
+benchmark.main()
+"""
+"""Of five processes less: what they are for is timed alone, and not looked at here."""
+
+
 @pytest.mark.slow
 @pytest.mark.peers
 def test_all_launchers_record_equal_rows(tmp_path):
     done = subprocess.run(
-        [sys.executable, str(EXPERIMENTS / "benchmark.py"), "--quick"],
+        [sys.executable, "-c", QUICK, str(EXPERIMENTS), "--quick"],
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -256,3 +256,17 @@ def test_an_unknown_benchmark_is_refused_in_one_sentence(tmp_path, monkeypatch, 
     with pytest.raises(SystemExit, match="2"):
         benchmark_measurements.main()
     assert "gradient" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_watching_and_counting_change_nothing_of_what_is_learned():
+    from benchmark_watching import QUICK, cases
+    from contestants import measure
+
+    with jax.numpy_dtype_promotion("standard"):  # Adam raises a float to a power of int32
+        rows = [measure(case, 1, 0.0)[0] for case in itertools.islice(cases(QUICK), 2)]
+    for name, row in zip(("watching", "counting"), rows, strict=True):
+        assert row["benchmark"] == row["ours"] == name
+        assert row["agreement"] <= 1e-6
+        assert row["aim"] == "<= 1.05"
+        assert row["case"] == "elman, N = 6, T = 7, batch 3, 5 updates"

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from commands import SWEEP, of_this_process, run
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from omegaconf import OmegaConf
@@ -157,9 +158,16 @@ BAD = {
 }
 
 
+@pytest.fixture(scope="module")
+def _here(tmp_path_factory):
+    with of_this_process(tmp_path_factory.mktemp("cache")):
+        yield
+
+
 @pytest.mark.parametrize(("overrides", "sentence"), BAD.values(), ids=BAD)
+@pytest.mark.usefixtures("_here")
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, overrides, sentence):
-    done = sweep(tmp_path, *overrides)
+    done = run([SWEEP, "-m", "hydra/sweeper=bisect", *overrides], tmp_path)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1

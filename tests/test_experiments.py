@@ -7,8 +7,10 @@ import sys
 import time
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+from commands import SWEEP, of_this_process, run
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from made_results import rows
@@ -17,11 +19,13 @@ from omegaconf import OmegaConf
 from hydra_plugins.throughtime._composer import Composer
 from throughtime import sweeps
 from throughtime.cells import SYSTEMS
-from throughtime.points import read_point
+from throughtime.points import COURSE, read_point
 from throughtime.programs import program_key
 
 ROOT = Path(__file__).parent.parent
 CONF = ROOT / "conf"
+REMEDIES = sorted(path.stem for path in (CONF / "mitigation").glob("*.yaml"))
+MOMENTUM = ["diagnostic.optimizer=momentum"]  # Optax's Adam is not strict about dtypes
 TINY = ["hidden_features=4", "batch_size=2", "num_seeds=2", "sequence_length=8"]
 
 
@@ -43,16 +47,24 @@ def hydra():
         yield GlobalHydra.instance().config_loader()
 
 
-def measure(*overrides):
-    config = OmegaConf.to_container(compose("sweep", [*TINY, *overrides]), resolve=True)
+def measure(*overrides, primary="sweep"):
+    config = OmegaConf.to_container(compose(primary, [*TINY, *overrides]), resolve=True)
     point = read_point(config)
     key = program_key(point)
     assert sweeps.refused(key, [point]) == []
-    ((result,),) = sweeps.run_group(key, [point])
+    (result,) = [one for batch in sweeps.run_group(key, [point]) for one in batch]
     return result
 
 
-@pytest.mark.parametrize("cell", names("cell"))
+# Of Flax's cells `flax_simple` shows that they run; the gated ones take long to compile.
+FLAXS_GATED = ("flax_gru", "flax_lstm", "flax_optimized_lstm")
+CELLS = [
+    pytest.param(name, marks=pytest.mark.slow) if name in FLAXS_GATED else name
+    for name in names("cell")
+]
+
+
+@pytest.mark.parametrize("cell", CELLS)
 @pytest.mark.usefixtures("hydra")
 def test_every_cell_configuration_runs(cell):
     size = 1 if cell == "scalar" else len(SYSTEMS[cell].start) if cell in SYSTEMS else 4
@@ -69,6 +81,61 @@ def test_every_task_configuration_runs(task):
     result = measure(f"task={task}")
     assert {row["status"] for row in rows(result)} == {"ok"}
     assert all(row["loss"] != 0 for row in rows(result))
+
+
+TRAINED = ["diagnostic.updates=2", "diagnostic.check_every=1", "diagnostic.validation_size=4"]
+QUICK = ("clip", "truncate")
+"""Remedies that are tried even where slow tests are left out: every program takes seconds."""
+
+
+def trained(*overrides):
+    """A tiny training of the configuration of ``experiments/train.py``."""
+    return measure("sequence_length=12", *TRAINED, *overrides, primary="train")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in REMEDIES]
+)
+@pytest.mark.usefixtures("hydra")
+def test_every_remedy_configuration_trains(name):
+    cell = "lstm" if name in ("forget_bias", "chrono") else "elman"
+    tiny = ["mitigation.flossing.steps=2", "mitigation.flossing.exponents=2"]
+    options = tiny if name == "flossing" else []
+    with jax.numpy_dtype_promotion("standard"):
+        result = trained(f"mitigation=[{name}]", f"cell={cell}", *options, *MOMENTUM)
+    assert {row["status"] for row in rows(result)} == {"ok"}
+    assert result.shared["mitigation"] == name
+    assert all(row["updates_made"] == 2 for row in rows(result))
+    losses = result.curves[:, :, COURSE.index("validation_loss")]
+    assert np.isfinite(losses).all()
+    # Every network is another, and learns.
+    assert len(np.unique(losses)) == losses.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("task", names("task"))
+@pytest.mark.usefixtures("hydra")
+def test_every_task_configuration_trains(task):
+    result = trained(f"task={task}", *MOMENTUM)
+    assert {row["status"] for row in rows(result)} == {"ok"}
+    losses = result.curves[:, :, COURSE.index("validation_loss")]
+    assert len(np.unique(losses)) == losses.size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("experiment", names("experiment"))
+@pytest.mark.usefixtures("hydra")
+def test_every_experiment_runs_a_tiny_point(experiment):
+    one = [f"+experiment={experiment}"]
+    config = compose("sweep", one)
+    is_system = config.cell.name in SYSTEMS or config.cell.name == "scalar"
+    tiny = ["num_seeds=1", "batch_size=1", *([] if is_system else ["hidden_features=3"])]
+    options = config.diagnostic
+    tiny += ["sequence_length=12"] if options.name == "training" else ["sequence_length=60"]
+    tiny += [*TRAINED, *MOMENTUM] if options.name == "training" else []
+    tiny += ["diagnostic.transient=20"] if options.get("transient") else []
+    result = measure(*one, *tiny)
+    assert {row["status"] for row in rows(result)} <= {"ok", "not_converged"}
 
 
 @pytest.mark.parametrize("experiment", names("experiment"))
@@ -106,6 +173,8 @@ def test_fast_composition_equals_hydras_own(hydra):
         for group in ("cell", "task", "diagnostic")
         for name in names(group)
     ]
+    jobs += [["mitigation=[]"], ["mitigation=[clip,omega]", "mitigation.clip.max_norm=2"]]
+    jobs += [["mitigation=[clip]", "+mitigation.omega={weight:2}"], ["mitigation=clip"]]
     jobs += [["+experiment=standard", "cell=lstm", "cell.forget_bias=1.5"], ["++seed=4"], []]
     master = compose("sweep", return_hydra_config=True)
     composer = Composer(hydra, master)
@@ -170,6 +239,8 @@ def test_an_interrupted_sweep_goes_on_where_it_stopped(tmp_path, number):
 BAD = {
     "unknown cell": (["cell=gruu"], "unknown cell 'gruu'; did you mean 'gru'?"),
     "unknown task": (["task=radr"], "unknown task 'radr'; did you mean 'radar'?"),
+    "unknown remedy": (["mitigation=[clipp]"], "unknown mitigation 'clipp'; did you mean 'clip'?"),
+    "remedy of another": (["mitigation=[clip]"], "use diagnostic=training, or remedies"),
     "unknown key": (["scale=2"], "unknown key 'scale'; did you mean 'recurrent_scale'?"),
     "added key": (["+scale=2"], "unknown key 'scale'; did you mean 'recurrent_scale'?"),
     "unknown option": (["cell=lstm", "cell.forgetbias=1"], "did you mean 'forget_bias'?"),
@@ -207,14 +278,28 @@ FILES = {
 }
 
 
+@pytest.fixture(scope="module")
+def _here(tmp_path_factory):
+    with of_this_process(tmp_path_factory.mktemp("cache")):
+        yield
+
+
 @pytest.mark.parametrize(("overrides", "sentence"), BAD.values(), ids=BAD)
+@pytest.mark.usefixtures("_here")
 def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, overrides, sentence):
     for name, content in FILES.items():
         (tmp_path / name).write_text(content)
-    done = sweep(tmp_path, *overrides)
+    done = run([SWEEP, *overrides], tmp_path)
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
     assert done.stdout == ""
     left = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
     assert left == []
+
+
+@pytest.mark.usefixtures("_here")
+def test_bad_input_ends_a_process_of_its_own_as_it_does_here(tmp_path):
+    overrides = ["-m", "cell=gruu"]
+    done, here = sweep(tmp_path, *overrides), run([SWEEP, *overrides], tmp_path)
+    assert (done.returncode, done.stdout, done.stderr) == here

@@ -1,24 +1,18 @@
 """Any list of overrides: no traceback, and an exit code that says what was measured."""
 
-import contextlib
-import io
 import itertools
 import os
-import runpy
-import sys
 import tempfile
-import warnings
 from collections import namedtuple
 from pathlib import Path
 
-import jax
 import pytest
+from commands import SWEEP, of_this_process, run
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from throughtime.records import read_lines
 
-SWEEP = str(Path(__file__).parent.parent / "experiments" / "sweep.py")
 TINY = ["hidden_features=4", "batch_size=2", "num_seeds=2"]
 DEFAULTS = {"cell": "elman", "recurrent_scale": 1.0, "sequence_length": 50, "data_seed": 0}
 
@@ -27,19 +21,8 @@ Answer = namedtuple("Answer", "code out err points files")
 
 @pytest.fixture(scope="module", autouse=True)
 def _as_it_was(tmp_path_factory):
-    """What commands change in this process is changed back for the tests that follow."""
-    options = ("jax_default_matmul_precision", "jax_compilation_cache_dir")
-    before = {name: getattr(jax.config, name) for name in options}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("HYDRA_FULL_ERROR", "1")
-        patch.setenv("JAX_PLATFORMS", "cpu")
-        patch.setenv("JAX_NUM_CPU_DEVICES", "1")
-        patch.setattr(sys, "argv", sys.argv)
-        patch.chdir(Path.cwd())
+    with of_this_process(tmp_path_factory.mktemp("cache")):
         yield
-    for name, value in before.items():
-        jax.config.update(name, value)
 
 
 def ask(*arguments):
@@ -47,24 +30,10 @@ def ask(*arguments):
     with tempfile.TemporaryDirectory() as root:
         folder = Path(root, "of", "the", "user")
         folder.mkdir(parents=True)
-        os.chdir(folder)
-        said = run([SWEEP, *arguments])
+        said = run([SWEEP, *arguments], folder, warned="ignore")  # Hydra's own
         os.chdir(root)
         files = [path for path in Path(root).rglob("*") if path.is_file()]
         return Answer(*said, recorded(files), {path.name for path in files})
-
-
-def run(arguments):
-    """The exit code of the command, and what it printed."""
-    sys.argv, code = arguments, 0
-    out, err = io.StringIO(), io.StringIO()
-    ignored = warnings.catch_warnings(action="ignore", category=UserWarning)  # Hydra's own
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), ignored:
-        try:
-            runpy.run_path(SWEEP, run_name="__main__")
-        except SystemExit as stop:
-            code = stop.code
-    return code, out.getvalue(), err.getvalue()
 
 
 def recorded(files):
@@ -229,7 +198,7 @@ SAME_EVERY_TIME = {
     "suppress_health_check": list(HealthCheck),
 }
 FEW_AND_MANY = pytest.mark.parametrize(
-    "num", [20, pytest.param(250, marks=pytest.mark.slow)], ids=["few", "many"]
+    "num", [20, pytest.param(120, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 
 

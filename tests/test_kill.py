@@ -3,14 +3,10 @@
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +21,7 @@ SWEEP = str(Path(__file__).parent.parent / "experiments" / "sweep.py")
 SIZES = ["hidden_features=4", "batch_size=2", "num_seeds=8", "sequence_length=60"]
 GRID = ["-m", "cell=elman,gru", "recurrent_scale=range(1,121)", *SIZES]
 NUM_POINTS = 240
-NUM_KILLS = 50
+NUM_WRITING = 4
 OF_ONE_RUN = ["run_id", "created", "seconds"]
 
 
@@ -54,16 +50,27 @@ def sweep(folder, cache, wait=subprocess.Popen.wait):
     return running.returncode != 0
 
 
-def until_time(seconds, running):
-    """Wait some seconds."""
-    with suppress(subprocess.TimeoutExpired):
-        running.wait(seconds)
-
-
-def until_written(folder, length, running):
-    """Wait until the ledger has a length."""
-    while running.poll() is None and num_bytes(folder) < length:
+def until(condition, running):
+    """Wait for something to be on the disk."""
+    while running.poll() is None and not condition():
         time.sleep(0.001)
+
+
+def begins(folder):
+    """Whether another run than those there are has made its folder; it has not measured yet."""
+    before = len(list(runs(folder).glob("*/")))
+    return lambda: len(list(runs(folder).glob("*/"))) > before
+
+
+def has_written(folder, length):
+    """Whether the ledger has a length."""
+    return lambda: num_bytes(folder) >= length
+
+
+def has_all(folder):
+    """Whether every point is recorded, beside the one origin."""
+    path = runs(folder) / "records.jsonl"
+    return lambda: path.exists() and path.read_bytes().count(b"\n") > NUM_POINTS
 
 
 def whole_keys(folder):
@@ -100,44 +107,36 @@ def phase(num_new, num_keys):
     return "writing" if num_new else "before"
 
 
-def killed(folder, cache, seed, life, whole):
-    """Kill and go on, in time and in the middle of the writing by turns; the phase of each kill."""
-    rng, expected, length = random.Random(seed), measured(whole), num_bytes(whole)
-    phases = []
-    while len(phases) < NUM_KILLS // 2:
-        before, first = whole_keys(folder), num_bytes(folder)
-        wait = partial(until_time, rng.uniform(0, life))
-        if len(phases) % 2:
-            wait = partial(until_written, folder, rng.uniform(first, length))
-        if sweep(folder, cache, wait):
-            after = whole_keys(folder)
-            assert after[: len(before)] == before
-            phases.append(phase(len(after) - len(before), len(after)))
-        else:
-            assert_equal(measured(folder), expected)
-            shutil.rmtree(folder)
-    sweep(folder, cache)
-    assert_equal(measured(folder), expected)
-    return phases
-
-
-def lifetime(folder, cache):
-    """The seconds that a sweep takes which has nothing to compile."""
-    began = time.monotonic()
-    sweep(folder, cache)
-    return time.monotonic() - began
+def moments(folder, seed, length):
+    """When to kill: before a first record, here and there in the writing, after the last one."""
+    rng = random.Random(seed)
+    # The sweep goes on until the signal comes: what is left of it must be longer than that.
+    lengths = [0.8 * length * (i + rng.random()) / NUM_WRITING for i in range(NUM_WRITING)]
+    first, *others = [lambda n=n: has_written(folder, n) for n in lengths]
+    return [lambda: begins(folder), first, lambda: begins(folder), *others, lambda: has_all(folder)]
 
 
 @pytest.mark.slow
-def test_fifty_kills_lose_and_double_nothing(tmp_path):
-    whole, cache = tmp_path / "whole", tmp_path / "cache"
-    sweep(whole, cache)
-    with ThreadPoolExecutor(2) as pool:
-        life = max(pool.map(lifetime, (tmp_path / "a", tmp_path / "b"), (cache, cache)))
-        chains = pool.map(
-            lambda seed: killed(tmp_path / str(seed), cache, seed, life, whole), (0, 1)
-        )
-        phases = Counter(phase for chain in chains for phase in chain)
-    assert phases.total() == NUM_KILLS
-    assert phases["writing"] >= NUM_KILLS // 3
-    assert phases["before"] >= NUM_KILLS // 10
+@pytest.mark.parametrize("seed", [0, 1])
+def test_kills_lose_and_double_nothing(tmp_path, seed, whole):
+    expected, cache, length = whole
+    phases = []
+    for moment in moments(tmp_path, seed, length):
+        before = whole_keys(tmp_path)
+        killed = sweep(tmp_path, cache, partial(until, moment()))
+        after = whole_keys(tmp_path)
+        assert killed or len(after) == NUM_POINTS
+        assert after[: len(before)] == before
+        phases.append(phase(len(after) - len(before), len(after)))
+    sweep(tmp_path, cache)
+    assert_equal(measured(tmp_path), expected)
+    assert (phases[0], phases[-1]) == ("before", "after")
+    assert phases.count("writing") >= NUM_WRITING // 2
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """What a sweep measures that was not killed, its cache, and the length of its ledger."""
+    folder, cache = tmp_path_factory.mktemp("whole"), tmp_path_factory.mktemp("cache")
+    assert not sweep(folder, cache)
+    return measured(folder), cache, num_bytes(folder)

@@ -103,13 +103,18 @@ def test_lorenz_attractor_within_its_own_error():
 # Identities true of any cell and orbit
 
 
+# Flax's gated cells take long to compile; ours and `flax_simple` run through the same identities.
+FLAXS_GATED, SLOW = ("flax_gru", "flax_lstm", "flax_optimized_lstm"), pytest.mark.slow
+
+
 def every_cell(dtype=jnp.float64):
     for name in (name for name in CELLS if name not in SYSTEMS):
         hidden = 1 if name == "scalar" else 5
         cell = make_cell(
             name, 3, hidden, recurrent_scale=1.4, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(1)
         )
-        yield pytest.param(as_step(cell), id=name)
+        marks = SLOW if name in FLAXS_GATED else ()
+        yield pytest.param(as_step(cell), id=name, marks=marks)
 
 
 def inputs_for(length, dtype=jnp.float64):

@@ -49,8 +49,8 @@ WAYS = {
     "one at a time": ["-m", *GRID, "hydra.sweeper.max_batch_size=1"],
     "single": ["cell=gru", "recurrent_scale=2", "sequence_length=8", *TINY],
     "basic": stock("basic"),
-    "joblib": stock("joblib", "hydra.launcher.n_jobs=2"),
 }
+"""Besides joblib: tests/test_benchmark.py compares it at 50 points."""
 
 
 @pytest.mark.slow

@@ -36,12 +36,12 @@ def test_the_programs_print_what_is_said_of_them(capsys):
 
 
 LINES = [line for block in blocks("bash") for line in block.splitlines()]
-SWEEPS = [line for line in LINES if re.search(r"(sweep|spectrum)\.py", line)]
+SWEEPS = [line for line in LINES if re.search(r"(sweep|spectrum|train)\.py", line)]
 
 
 @pytest.mark.parametrize("command", SWEEPS)
 def test_every_sweep_is_made_of_valid_points(command):
-    script, arguments = re.findall(r"(sweep|spectrum)\.py (.*)", command.replace("'", ""))[0]
+    script, arguments = re.findall(r"(sweep|spectrum|train)\.py (.*)", command.replace("'", ""))[0]
     words = arguments.split()
     overrides = [word for word in words if word != "-m"]
     # An interval is searched from its ends.
