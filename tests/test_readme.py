@@ -23,13 +23,23 @@ def blocks(language):
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
-def test_the_programs_print_what_is_said_of_them(capsys):
+def printed(capsys, is_meant):
+    """The words that some programs print, run as a user has it: JAX's ordinary dtypes."""
     names = {}
-    # As a user has it: no float64 unless asked for, and JAX's ordinary promotion of dtypes.
     with jax.enable_x64(False), jax.numpy_dtype_promotion("standard"):
-        for block in blocks("python"):
+        for block in filter(is_meant, blocks("python")):
             exec(block, names)
-    log_ratio, zero_lag, *parts = capsys.readouterr().out.replace("-", "−").split()
+    return capsys.readouterr().out.replace("-", "−").split()
+
+
+@pytest.mark.slow
+def test_the_training_loop_is_watched(capsys):
+    share, clipped = printed(capsys, lambda block: "counted(" in block)
+    assert f"It prints {share} and {clipped}: " in README
+
+
+def test_the_programs_print_what_is_said_of_them(capsys):
+    log_ratio, zero_lag, *parts = printed(capsys, lambda block: "counted(" not in block)
     assert f"is e^−{float(log_ratio[1:]):.0f} of the last" in README
     assert f"That is lag {zero_lag}." in README
     assert "prints {}, {}, {} and {}: of".format(*parts) in README
