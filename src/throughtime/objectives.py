@@ -141,8 +141,9 @@ def _hidden_outputs(cell, inputs: Float[Array, "T d"]) -> Float[Array, "T m"]:
 def _outputs(recipe: Recipe, cell, inputs: Float[Array, "T d"]) -> Float[Array, "T m"]:
     """The outputs of a sequence, through which gradients reach back as far as the recipe lets them.
 
-    With a window (k1, k2) the sequence is cut into pieces of k1 steps, and the loss of each piece
-    reaches back at most k2 steps from its end (Williams & Peng 1990, BPTT(h; h')).
+    With a window (k1, k2) the sequence is cut into pieces of k1 steps, from its end (the first may
+    be shorter), and the loss of each reaches back at most k2 steps from the piece's own end
+    (Williams & Peng 1990, BPTT(h; h')).
     """
     if recipe.remedy.window is None:
         return _hidden_outputs(cell, inputs)
