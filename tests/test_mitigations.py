@@ -50,7 +50,7 @@ def parameters(name="lstm", size=5, scale=3.0, **options):
 def test_every_file_is_a_remedy_with_its_options(file):
     text = file.read_text()
     (name, options), *rest = yaml.safe_load(text).items()
-    assert (name, rest) == (file.stem, [])
+    assert file.stem.removesuffix("_75") == name and not rest  # 75 exponents, as in the paper
     assert text.startswith("# ")
     mitigation = make_mitigation(name, **options)
     changed = {
@@ -67,7 +67,7 @@ def test_every_file_is_a_remedy_with_its_options(file):
 
 
 def test_there_is_a_file_for_every_remedy():
-    assert {file.stem for file in FILES} == set(MITIGATIONS)
+    assert {file.stem for file in FILES} - {"flossing_75"} == set(MITIGATIONS)
 
 
 def test_clip_keeps_the_direction_and_caps_the_norm():

@@ -95,7 +95,7 @@ def test_a_run_in_two_pieces_is_the_run_in_one_to_the_bit():
 
 
 def test_validation_is_a_plain_mean_over_all_sequences(monkeypatch):
-    monkeypatch.setattr(training, "EVALUATED_AT_ONCE", 2)
+    monkeypatch.setattr(objectives, "EVALUATED_AT_ONCE", 2)
 
     def sample(key, length):
         del length
