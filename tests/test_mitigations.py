@@ -50,7 +50,7 @@ def parameters(name="lstm", size=5, scale=3.0, **options):
 def test_every_file_is_a_remedy_with_its_options(file):
     text = file.read_text()
     (name, options), *rest = yaml.safe_load(text).items()
-    assert file.stem.removesuffix("_75") == name and not rest  # 75 exponents, as in the paper
+    assert (file.stem.removesuffix("_75"), rest) == (name, [])  # 75 exponents, as in the paper
     assert text.startswith("# ")
     mitigation = make_mitigation(name, **options)
     changed = {
