@@ -47,7 +47,7 @@ def success_by_length(summary: pd.DataFrame) -> Figure:
 def loss_by_update(course: pd.DataFrame) -> Figure:
     """Loss over updates: solid on the validation set, dotted in training.
 
-    Medians over the networks that are still trained: one that has solved its task has left.
+    Medians over all networks: one that has solved its task or diverged stays as it was.
 
     Args:
         course: what `frames.course_frame` returns.
@@ -73,6 +73,8 @@ def loss_by_update(course: pd.DataFrame) -> Figure:
 
 def horizon_by_update(course: pd.DataFrame) -> Figure:
     """How far back the gradient reaches while networks train: median and 10–90% band.
+
+    A network that has solved its task or diverged stays as it was.
 
     The horizon is the largest lag whose gradient is still 1% of the last step's; the grey line is
     the sequence's own end, beyond which nothing can be seen.
@@ -101,7 +103,7 @@ def horizon_by_update(course: pd.DataFrame) -> Figure:
 def _panels(course: pd.DataFrame, draw) -> tuple[Figure, list[Axes]]:
     """A panel for each length, in each of which every cell is drawn; one legend."""
     lengths = np.unique(course["sequence_length"])
-    columns = min(len(lengths), 3)
+    columns = 2 if len(lengths) == 4 else min(len(lengths), 3)
     rows = -(-len(lengths) // columns)
     with style():
         width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
@@ -113,7 +115,7 @@ def _panels(course: pd.DataFrame, draw) -> tuple[Figure, list[Axes]]:
             axes.set_title(f"$T={length}$")
             of_length = course[course["sequence_length"] == length]
             for name in dict.fromkeys(of_length["cell"]):
-                draw(axes, of_length[of_length["cell"] == name], str(name))
+                draw(axes, _carried_on(of_length[of_length["cell"] == name]), str(name))
         entries = {}
         for axes in grid[: len(lengths)]:
             entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
@@ -121,3 +123,12 @@ def _panels(course: pd.DataFrame, draw) -> tuple[Figure, list[Axes]]:
         figure.legend(entries.values(), entries, loc="outside upper center", ncols=columns)
         figure.supxlabel("updates", fontsize="medium")
     return figure, grid[: len(lengths)]
+
+
+def _carried_on(course: pd.DataFrame) -> pd.DataFrame:
+    """A row for each network at every look of any of them: after its last, as it was then."""
+    looks = pd.MultiIndex.from_product(
+        [course["seed"].unique(), np.sort(course["updates"].unique())], names=["seed", "updates"]
+    )
+    indexed = course.set_index(["seed", "updates"]).reindex(looks)
+    return indexed.groupby(level="seed").ffill().reset_index()
