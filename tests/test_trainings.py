@@ -1,7 +1,6 @@
 """Trainings as a sweep runs them: resumed to the same bits, beside others, diverged, solved."""
 
 import json
-import shutil
 from types import SimpleNamespace
 
 import jax
@@ -15,7 +14,6 @@ from throughtime import checkpoints, crews, programs, sweeps, trainings
 from throughtime.learned import Look, Run, training_result
 from throughtime.objectives import Network, Recipe
 from throughtime.points import COURSE, InputError
-from throughtime.results import Failure
 from throughtime.training import start_training, train_step
 
 UPDATES, ERROR = COURSE.index("updates"), COURSE.index("error")
@@ -49,6 +47,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, whole, num_chunks
     # A network takes four chunks, the first of which looks alone: after six of them one network of
     # the point is finished and the other is not.
     assert begin(num_chunks, BASE, folder=tmp_path) == []
+    assert [path.name for path in tmp_path.iterdir() if path.name[0] == "."] == []
     assert len(list(tmp_path.iterdir())) == (2 if num_chunks == 6 else 1)
     (again,) = train(BASE, folder=tmp_path)
     assert bits(again) == bits(whole)
@@ -78,105 +77,6 @@ def test_what_was_recorded_when_a_sweep_was_stopped_is_forgotten_by_the_next(tmp
     assert {path.name.partition("-")[0] for path in tmp_path.iterdir()} == left - {first.key}
 
 
-def edited(name, value):
-    def edit(kept):
-        path = kept / checkpoints.DESCRIPTION
-        said = json.loads(path.read_text())
-        said["of"][name] = value
-        path.write_text(json.dumps(said))
-
-    return edit
-
-
-def truncate(pattern):
-    def cut(kept):
-        path = max(kept.glob(pattern), key=lambda path: path.stat().st_size)
-        path.write_bytes(path.read_bytes()[:-5])
-
-    return cut
-
-
-def remove(pattern):
-    return lambda kept: max(kept.glob(pattern), key=lambda path: path.stat().st_size).unlink()
-
-
-def retouch(kept):
-    """Another validation loss in the notes: nothing but the digest can tell."""
-    path = kept / checkpoints.DESCRIPTION
-    said = json.loads(path.read_text())
-    said["notes"]["looks"][0]["numbers"]["validation_loss"] /= 2
-    path.write_text(json.dumps(said))
-
-
-DAMAGE = {
-    "hidden": (edited("hidden_features", 5), "hidden_features is 5 there and 4 here"),
-    "source": (edited("source", "0c0ffee"), "source is '0c0ffee' there and "),
-    "device": (edited("device", "H100"), "device is 'H100' there and 'cpu' here"),
-    "truncated": (truncate("tree/d/*"), "cannot be read (it is not what was written); remove it."),
-    "missing": (remove("tree/d/*"), "cannot be read (it is not what was written); remove it."),
-    "manifest": (truncate("tree/manifest.ocdbt"), "it is not what was written"),
-    "notes": (retouch, "cannot be read (it is not what was written); remove it."),
-    "half a description": (truncate(checkpoints.DESCRIPTION), "cannot be read ("),
-    "no description": (remove(checkpoints.DESCRIPTION), "No such file"),
-}
-
-
-@pytest.fixture(scope="module")
-def kept(tmp_path_factory):
-    """The checkpoint of a run that was stopped after two updates."""
-    folder = tmp_path_factory.mktemp("kept")
-    begin(2, BASE, folder=folder)
-    (place,) = folder.iterdir()
-    return place
-
-
-@pytest.mark.parametrize(("damage", "sentence"), DAMAGE.values(), ids=DAMAGE)
-def test_a_checkpoint_that_does_not_fit_is_refused_in_one_sentence(
-    tmp_path, kept, damage, sentence, capfd
-):
-    place = tmp_path / kept.name
-    shutil.copytree(kept, place)
-    damage(place)
-    (failure,) = train(BASE, folder=tmp_path)
-    assert isinstance(failure, Failure)
-    assert failure.reason.startswith(f"the checkpoint {place} ")
-    assert sentence in failure.reason
-    assert failure.reason.endswith(("remove it to start anew.", "remove it."))
-    assert "\n" not in failure.reason
-    assert capfd.readouterr().err == ""
-    assert place.exists()
-
-
-def test_a_refused_checkpoint_stops_no_other_point(tmp_path, kept, whole):
-    other = point(seed=2)
-    shutil.copytree(kept, tmp_path / kept.name)
-    edited("hidden_features", 5)(tmp_path / kept.name)
-    failure, result = train(BASE, other, folder=tmp_path)
-    assert "hidden_features" in failure.reason
-    assert bits(result) == bits(train(other)[0])
-    assert [path.name for path in tmp_path.iterdir()] == [kept.name]
-
-
-def test_checkpoints_of_several_threads_are_each_their_own(tmp_path):
-    from concurrent.futures import ThreadPoolExecutor
-
-    def keep(number):
-        tree = {"a": np.full(3, number, np.float32), "key": jax.random.key(number)}
-        place = tmp_path / f"k-{number % 4}"
-        checkpoints.save(place, tree, {"number": number % 4}, [number])
-        back, notes = checkpoints.restore(place, tree, {"number": number % 4})
-        same_key = jax.random.key_data(back["key"]) == jax.random.key_data(tree["key"])
-        return notes == [number] and bool(same_key.all()) and back["a"].tolist() == 3 * [number]
-
-    with ThreadPoolExecutor(4) as threads:
-        for first in range(0, 12, 4):
-            assert all(threads.map(keep, range(first, first + 4)))
-    assert len(list(tmp_path.iterdir())) == 4
-    (tmp_path / "file").touch()
-    with pytest.raises(InputError, match=r"cannot write to .*: "):
-        checkpoints.save(tmp_path / "file" / "k-1", {"a": np.ones(1)}, {})
-
-
 def test_the_same_bits_alone_and_beside_others(whole):
     others = [point(seed=5), point(learning_rate=0.1), point(recurrent_scale=2.0)]
     together = train(others[0], BASE, *others[1:])
@@ -199,6 +99,9 @@ def test_learning_rates_share_a_program_and_what_acts_on_gradients_does_not():
     assert crews.num_programs() - before <= 1
 
 
+STEP = jax.jit(train_step, compiler_options=crews.QUICKLY)
+
+
 def plain_loop(one, num_updates):
     """The norms of gradients, update by update, without any of the machinery of a sweep."""
     key = programs.program_key(one)
@@ -209,11 +112,9 @@ def plain_loop(one, num_updates):
     network = Network(cell, kernel, jnp.zeros(1, jnp.float32))
     rate = jnp.float32(options["learning_rate"])
     state = start_training(recipe, network, rate, jax.random.key(0))
-    step = jax.jit(train_step).lower(state, batch(task, data_key, 0, one))
-    step = step.compile(crews.QUICKLY)
     norms = []
     for number in range(num_updates):
-        state, info = step(state, batch(task, data_key, number, one))
+        state, info = STEP(state, batch(task, data_key, number, one))
         norms.append(float(info.gradient_norm))
     return norms
 
@@ -224,23 +125,27 @@ def batch(task, data_key, number, one):
 
 
 def test_a_diverging_run_says_when_and_stops_no_other():
-    wild = point(optimizer="sgd", learning_rate=1e6, mitigation=(), num_seeds=1)
-    tame = point(optimizer="sgd", learning_rate=0.01, mitigation=(), num_seeds=1)
-    diverged, fine = train(wild, tame)
-    norms = plain_loop(wild, 6)
-    first = 1 + next(i for i, norm in enumerate(norms) if not np.isfinite(norm))
-    (row,), (other,) = rows(diverged), rows(fine)
-    assert row["status"] == "nonfinite"
-    assert row["diverged_at"] == first
-    assert row["updates_made"] == 2 * -(-first // 2)
-    assert row["last_gradient_norm"] == pytest.approx(norms[first - 2], rel=1e-5)
-    assert not row["solved"]
-    assert row["updates_to_solve"] is None
-    assert np.isfinite(row["best_validation_loss"])
-    assert not np.isfinite(row["validation_loss"])
-    assert other["status"] == "ok"
-    assert other["diverged_at"] is None
-    calm = plain_loop(tame, 6)
+    own = {"optimizer": "sgd", "mitigation": (), "num_seeds": 1}
+    wild = [point(learning_rate=rate, **own) for rate in (1e6, 1e7)]
+    tame, wilder = (point(learning_rate=rate, **own) for rate in (0.01, 1e11))
+    *diverged, fine, last = train(*wild, tame, wilder)
+    for one, result, when in zip(wild, diverged, (4, 4), strict=True):
+        norms = plain_loop(one, 6)
+        assert when == 1 + next(i for i, norm in enumerate(norms) if not np.isfinite(norm))
+        (row,) = rows(result)
+        assert row["status"] == "nonfinite"
+        assert row["diverged_at"] == row["updates_made"] == when
+        assert row["last_gradient_norm"] == pytest.approx(norms[when - 2], rel=1e-5)
+        assert not row["solved"]
+        assert row["updates_to_solve"] is None
+        assert np.isfinite(row["best_validation_loss"])
+        assert not np.isfinite(row["validation_loss"])
+    # Here the loss on the validation set is the first to leave the floats.
+    (row,), norms = rows(last), plain_loop(wilder, 3)
+    assert np.isfinite(norms).tolist() == [True, True, False]
+    assert (row["status"], row["diverged_at"], row["updates_made"]) == ("nonfinite", 2, 2)
+    (other,), calm = rows(fine), plain_loop(tame, 6)
+    assert (other["status"], other["diverged_at"]) == ("ok", None)
     assert other["last_gradient_norm"] == pytest.approx(calm[-1], rel=1e-5)
     assert fine.curves[0, 1:, 4] == pytest.approx(np.reshape(calm, (3, 2)).mean(1), rel=1e-5)
 
@@ -298,6 +203,9 @@ def test_a_loss_that_is_not_finite_ends_a_run_whose_gradients_are():
     assert (row["status"], row["diverged_at"], row["solved"]) == ("nonfinite", 2, False)
     assert np.isnan(row["error"])
     assert row["best_validation_loss"] == 0.5
+    run.looks[1] = look(4, np.nan, loss=np.nan, diverged_at=3)
+    (row,) = rows(training_result(point(num_seeds=1, sequence_length=2), [run], shared))
+    assert (row["status"], row["diverged_at"], row["updates_made"]) == ("nonfinite", 3, 4)
 
 
 def test_a_look_comes_back_from_json_to_the_bit():

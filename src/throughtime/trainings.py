@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 
@@ -50,24 +50,38 @@ def train_group(
     runs = [Run(point, index) for point in points for index in range(point.num_seeds)]
     num_done = 0
     with contextlib.closing(_chunks(key, runs, folder)) as chunks:
-        for crew, error in chunks:
+        for crew, is_done, said, error in chunks:
             failures = [] if error is None else _given_up(crew, error, trained)
-            if error or crew.is_done:
+            if error or is_done:
                 num_done += len(crew.runs)
-            if error is None and crew.is_done:
+            if error is None and is_done:
                 for run in crew.runs:
                     trained.get(run.point, []).append(run)
             results = _complete(key, trained, len(crew.runs))
-            say(f"{key.label}: {num_done}/{len(runs)} networks, {crew.said}")
+            say(f"{key.label}: {num_done}/{len(runs)} networks, {said}")
             yield [*failures, *results]
             if folder is not None:
                 checkpoints.forget(folder, [result.point.key for result in results])
 
 
-def _chunks(
-    key: ProgramKey, runs: Sequence[Run], folder: Path | None
-) -> Generator[tuple[Crew, BaseException | None]]:
-    """Work on all devices at once; yields a crew whenever it has worked, and how that failed.
+class Chunk(NamedTuple):
+    """A crew that has worked; what is said of it is of then, as it may be at work again.
+
+    Attributes:
+        crew: the crew.
+        is_done: whether nothing is left for it to do.
+        said: how far it was.
+        error: how it failed, if it did.
+    """
+
+    crew: Crew
+    is_done: bool
+    said: str
+    error: BaseException | None
+
+
+def _chunks(key: ProgramKey, runs: Sequence[Run], folder: Path | None) -> Generator[Chunk]:
+    """Work on all devices at once; yields a crew whenever it has worked.
 
     Closed early, it waits for the chunks that are being worked on, and keeps them.
     """
@@ -86,11 +100,12 @@ def _chunks(
                 if error:
                     lost = {run.point for run in crew.runs}
                     queue = deque(run for run in queue if run.point not in lost)
-                if error or crew.is_done:
+                chunk = Chunk(crew, crew.is_done, crew.said, error)
+                if error or chunk.is_done:
                     idle.append(crew.device)
                 else:
                     working[threads.submit(crew.work)] = crew
-                yield crew, error
+                yield chunk
         finally:
             for future, crew in working.items():
                 if future.exception() is None:
