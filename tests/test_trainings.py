@@ -1,6 +1,7 @@
 """Trainings as a sweep runs them: resumed to the same bits, beside others, diverged, solved."""
 
 import json
+from concurrent.futures import Future
 from types import SimpleNamespace
 
 import jax
@@ -52,6 +53,34 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path, whole, num_chunks
     (again,) = train(BASE, folder=tmp_path)
     assert bits(again) == bits(whole)
     assert list(tmp_path.iterdir()) == []
+
+
+class AtOnce:
+    """Threads that have done their work before anybody looks."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        return None
+
+    def submit(self, work):
+        future = Future()
+        future.set_result(work())
+        return future
+
+
+def test_a_run_that_ends_while_the_one_before_is_counted_counts_once(monkeypatch, whole):
+    monkeypatch.setattr(trainings, "ThreadPoolExecutor", AtOnce)
+    said = []
+    (key,) = sweeps.group([BASE])
+    ((result,),) = [found for found in sweeps.run_group(key, [BASE], None, said.append) if found]
+    assert bits(result) == bits(whole)
+    assert len(said) == 8
+    assert ["2/2 networks" in line for line in said] == [False] * 7 + [True]
 
 
 @pytest.mark.slow

@@ -49,6 +49,9 @@ NUMERICS = (
 )
 """The modules that a number of a record depends on."""
 
+BESIDE = ("checkpoints", "provenance")
+"""Modules that those import, and on which no number depends: they keep runs, and say whence."""
+
 
 def provenance(device: str | None) -> dict[str, Any]:
     """Where a number comes from, for every row that leaves the program.
