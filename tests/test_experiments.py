@@ -12,6 +12,7 @@ import pytest
 from commands import SWEEP, of_this_process, run
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from made_results import rows
 from omegaconf import OmegaConf
 
@@ -86,8 +87,8 @@ def test_every_experiment_composes_into_points(experiment):
     config = compose("sweep", [f"+experiment={experiment}"], return_hydra_config=True)
     assert config.name == experiment
     for key, values in (config.hydra.sweeper.params or {}).items():
-        # Of linspace(a,b,n) the first.
-        for value in values.split(",") if "(" not in values else re.findall(r"\((.+?),", values):
+        (override,) = OverridesParser.create().parse_overrides([f"{key}={values}"])
+        for value in list(override.sweep_string_iterator())[:20]:
             one = compose("sweep", [f"+experiment={experiment}", f"{key}={value}"])
             assert read_point(OmegaConf.to_container(one, resolve=True))
 
