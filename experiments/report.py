@@ -82,7 +82,7 @@ def training_figures(found: list, rows, panels) -> dict[str, Any]:
     """Loss and horizon over updates, and who solves the task at which length."""
     from throughtime import figures, frames, tables
 
-    if panels["cell"].nunique() > MOST_LINES:
+    if panels["cell"].nunique() > MOST_LINES and rows["solved_below"].notna().any():
         return {"remedies": figures.remedies(tables.summarise(panels))}
     course = frames.course_frame(found, panels["cell"])
     drawn = {"loss": figures.loss_by_update(course), "horizon": figures.horizon_by_update(course)}

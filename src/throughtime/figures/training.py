@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
+from cycler import cycler
+from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -61,7 +65,7 @@ def loss_by_update(course: pd.DataFrame) -> Figure:
         lines = one.groupby("updates")[["validation_loss", "train_loss"]].median()
         (line,) = axes.plot(lines["validation_loss"].dropna(), label=name)
         axes.plot(lines["train_loss"].dropna(), ":", color=line.get_color(), linewidth=0.8)
-        for value in one["baseline"].dropna().unique()[:1]:
+        for value in one["baseline"].dropna().unique():
             axes.axhline(value, color="0.6", linewidth=0.6, zorder=0)
 
     figure, grid = _panels(course, draw)
@@ -106,23 +110,30 @@ def _panels(course: pd.DataFrame, draw) -> tuple[Figure, list[Axes]]:
     columns = 2 if len(lengths) == 4 else min(len(lengths), 3)
     rows = -(-len(lengths) // columns)
     with style():
-        width = SINGLE_COLUMN if columns == 1 else DOUBLE_COLUMN
-        figure = Figure(figsize=(width, 2.0 * rows + 0.6))
+        figure = Figure(figsize=(DOUBLE_COLUMN, 2.0 * rows + 0.6))
         grid = list(figure.subplots(rows, columns, squeeze=False).ravel())
         for axes in grid[len(lengths) :]:
             axes.remove()
-        for length, axes in zip(lengths, grid, strict=False):
+        grid = grid[: len(lengths)]
+        for length, axes in zip(lengths, grid, strict=True):
             axes.set_title(f"$T={length}$")
+            # A second round of colours is dashed.
+            axes.set_prop_cycle(cycler(linestyle=["-", "--"]) * rcParams["axes.prop_cycle"])
             of_length = course[course["sequence_length"] == length]
             for name in dict.fromkeys(of_length["cell"]):
                 draw(axes, _carried_on(of_length[of_length["cell"] == name]), str(name))
-        entries = {}
-        for axes in grid[: len(lengths)]:
-            entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-        columns = 1 if len(lengths) == 1 else 3
-        figure.legend(entries.values(), entries, loc="outside upper center", ncols=columns)
+        _legend(figure, grid)
         figure.supxlabel("updates", fontsize="medium")
-    return figure, grid[: len(lengths)]
+    return figure, grid
+
+
+def _legend(figure: Figure, grid: list[Axes]) -> None:
+    """One legend: above several panels, beside a single one."""
+    entries = {}
+    for axes in grid:
+        entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
+    place: Any = "outside right upper" if len(grid) == 1 else "outside upper center"
+    figure.legend(entries.values(), entries, ncols=1 if len(grid) == 1 else 3, loc=place)
 
 
 def _carried_on(course: pd.DataFrame) -> pd.DataFrame:

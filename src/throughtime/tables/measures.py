@@ -161,13 +161,15 @@ def _words_on_trainings(line: dict[Any, Any]) -> list[str]:
 
 
 def _solved(line: dict[Any, Any]) -> str:
-    """Such as "5/5 (1,800)", or "0/5 (error 0.51)"."""
+    """Such as "5/5 (1,800)", "0/5 (error 0.51)", or of a task that is never solved "error 0.51"."""
     share = f"{line['num_solved']}/{line['num_seeds']}"
     diverged = f", {line['num_diverged']} diverged" if line["num_diverged"] else ""
     if line["num_solved"]:
         return f"{share} ({line['updates_to_solve_median']:,.0f}{diverged})"
     if math.isnan(line["error_median"]):
         return f"{share} (all diverged)"
+    if pd.isna(line["solved_below"]):
+        return f"error {line['error_median']:.3g}{diverged}"
     return f"{share} (error {line['error_median']:.3g}{diverged})"
 
 
@@ -219,7 +221,7 @@ MEASURES = {
         words=_words_on_trainings,
         entry=_solved,
         caption="Networks that solved the task, in brackets the median number of updates to do "
-        "so; where none did, the median error on the validation set.",
+        "so; where none did, or there is no such bound, the median error on the validation set.",
         details={
             "share_solved": ("solved", ".0%"),
             "updates_to_solve_median": ("updates to solve", ",.0f"),
