@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,8 @@ def success_by_length(summary: pd.DataFrame) -> Figure:
             axes.errorbar(x, share, bars, marker="o", markersize=3, elinewidth=0.7, label=name)
         axes.set(xlabel="sequence length $T$", ylabel="share of networks that solved it")
         axes.set(ylim=(-0.05, 1.05), xticks=lengths)
-        figure.legend(loc="outside upper center", ncols=1 if len(names) > 4 else 2)
+        columns = _columns(names, figure)
+        figure.legend(loc="outside upper center", ncols=columns)
     return figure
 
 
@@ -133,7 +135,13 @@ def _legend(figure: Figure, grid: list[Axes]) -> None:
     for axes in grid:
         entries |= dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
     place: Any = "outside right upper" if len(grid) == 1 else "outside upper center"
-    figure.legend(entries.values(), entries, ncols=1 if len(grid) == 1 else 3, loc=place)
+    columns = 1 if len(grid) == 1 else _columns(entries, figure)
+    figure.legend(entries.values(), entries, ncols=columns, loc=place)
+
+
+def _columns(names: Iterable[str], figure: Figure) -> int:
+    """As many columns of a legend as fit across: about 14 letters an inch."""
+    return max(1, min(3, int(14 * figure.get_figwidth()) // (max(map(len, names)) + 8)))
 
 
 def _carried_on(course: pd.DataFrame) -> pd.DataFrame:
