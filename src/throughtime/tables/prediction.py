@@ -15,10 +15,12 @@ from throughtime.tables.written import replace
 PREDICTORS = {
     "horizon_at_start": "horizon",
     "log10_ratio_at_start": "log10 gradient ratio",
+    "stability_at_start": "closeness of the ratio to 1",
     "rate_at_start": "rate",
     "older_share_at_start": "older share of the parameters' gradient",
 }
-"""What is known of a network before its first update, and what it is called in the table."""
+"""What is known of a network before its first update, and what it is called in the table; its
+closeness to 1, −|log10 ratio|, counts a gradient that explodes as one that vanishes."""
 
 TITLE = (
     "Does the gradient at step 0 foretell success? AUC: the chance that a network that will solve "
@@ -50,6 +52,7 @@ def foretold(rows: pd.DataFrame) -> pd.DataFrame:
         their intervals.
     """
     rows = rows[rows["log10_ratio_at_start"].notna()]
+    rows = rows.assign(stability_at_start=-rows["log10_ratio_at_start"].abs())
     groups = {"all": rows}
     for column in ("cell", "task", "sequence_length"):
         if rows[column].nunique() > 1:
