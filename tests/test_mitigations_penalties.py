@@ -107,6 +107,7 @@ def test_omega_of_the_elman_cell_is_that_of_the_authors_code(bound):
     assert not gradient["bias"][...].any()
 
 
+@pytest.mark.slow
 def test_omega_of_a_gated_cell_and_its_immediate_gradient():
     _, state, omega = network("gru")
     w = arrays(state)
@@ -219,6 +220,7 @@ def test_flossing_a_linear_neuron_is_a_logarithm():
     assert not any(leaf.any() for leaf in jax.tree.leaves(gradient))
 
 
+@pytest.mark.slow
 def test_flossing_drives_the_exponents_to_zero():
     state, penalty = floss("elman", 16, 8, dtype=jnp.float32)
     inputs = jax.random.normal(jax.random.key(2), (1, 30, D), jnp.float32)

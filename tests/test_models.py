@@ -119,6 +119,7 @@ def test_the_read_out_is_drawn_with_variance_one_over_m():
     assert not made.bias[...].any()
 
 
+@pytest.mark.slow
 def test_gradients_of_both_directions():
     """Each is the adjoint of its own chain; the backward one's is in the order of the inputs."""
     made, weights = model(backward=cell(seed=1)), jnp.linspace(1, 2, T)[:, None]

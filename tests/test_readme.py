@@ -45,7 +45,7 @@ def test_the_programs_print_what_is_said_of_them(capsys):
     assert "prints {}, {}, {} and {}: of".format(*parts) in README
 
 
-LINES = [line for block in blocks("bash") for line in block.splitlines()]
+LINES = [line.split("  #")[0] for block in blocks("bash") for line in block.splitlines()]
 SWEEPS = [line for line in LINES if re.search(r"(sweep|spectrum|train)\.py", line)]
 
 

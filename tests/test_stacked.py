@@ -96,6 +96,7 @@ def test_squares_of_the_layers_sum_to_the_gradient_of_the_stack():
     assert np.allclose(np.sum(found**2, axis=0), whole**2, rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_nodes_are_differentiated_as_by_autodiff():
     """dL/de of every layer's carry + e within the step, where the layer above reads it too."""
     cell, every = StackedCell(build("elman").cells, (1, 2, 1)), (1, 2, 1)

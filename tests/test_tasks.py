@@ -24,7 +24,12 @@ def length_of(name):
     return LENGTHS.get(name, 7)
 
 
-@pytest.mark.parametrize("name", TASKS)
+QUICK = ("adding", "noise", "text")
+
+
+@pytest.mark.parametrize(
+    "name", [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in TASKS]
+)
 def test_a_traced_and_padded_length_gives_the_sequence_of_a_static_one_in_zeros(name):
     """The same bits; two programs may round the last of a radar track or of a normal."""
     length = length_of(name)

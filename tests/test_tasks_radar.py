@@ -124,6 +124,7 @@ def test_the_target_is_the_true_position_one_scan_later():
     np.testing.assert_array_equal(noisy.targets, quiet.targets)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{}, {"range_noise": 400.0, "bearing_noise": 0.0005}])
 def test_range_and_bearing_noise_have_the_stated_deviations(options):
     """Five standard errors: 1/sqrt(2N) of a standard deviation, 1/sqrt(N) of a mean."""

@@ -107,6 +107,7 @@ def items(task, num_draws, length):
     return {np.asarray(one).tobytes() for one in drawn.inputs}
 
 
+@pytest.mark.slow
 def test_images_to_train_on_are_never_those_to_validate_on():
     own = point(task="digits", task_options=(("by", "pixel"), ("train_size", 20)))
     key = programs.program_key(dataclasses.replace(own, sequence_length=64))

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from recipes import (
     EVERY,
     NETWORK,
@@ -48,6 +49,7 @@ def runner(num_updates, **remedy):
     return start, lambda state: training.fit(state, imitation, num_updates)
 
 
+@pytest.mark.slow
 def test_runs_side_by_side_are_the_single_runs_and_reach_the_optimum():
     rates = jnp.array([0.002, 0.004, 0.0], jnp.float64)
     keys = jax.random.split(jax.random.key(0), 3)

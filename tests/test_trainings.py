@@ -153,6 +153,7 @@ def batch(task, data_key, number, one):
     return jax.vmap(lambda key: task.sample(key, one.sequence_length))(keys)
 
 
+@pytest.mark.slow
 def test_a_diverging_run_says_when_and_stops_no_other():
     own = {"optimizer": "sgd", "mitigation": (), "num_seeds": 1}
     wild = [point(learning_rate=rate, **own) for rate in (1e6, 1e7)]

@@ -78,7 +78,7 @@ def compiled(function, *arguments):
     return lowered.compile({"xla_backend_optimization_level": 1})
 
 
-FAST = ("elman", "flax_gru")
+FAST = ("elman",)
 SLOW = ["elman+stack+leaky", *(name for name in CELLS if name not in (*SYSTEMS, *FAST))]
 
 
