@@ -83,7 +83,9 @@ def training_figures(found: list, rows, panels) -> dict[str, Any]:
     from throughtime import figures, frames, tables
 
     if panels["cell"].nunique() > MOST_LINES and rows["solved_below"].notna().any():
-        return {"remedies": figures.remedies(tables.summarise(panels))}
+        lengths = panels["sequence_length"]
+        each = panels["cell"] + (lengths.map(", T = {}".format) if lengths.nunique() > 1 else "")
+        return {"remedies": figures.remedies(tables.summarise(panels.assign(cell=each)))}
     course = frames.course_frame(found, panels["cell"])
     drawn = {"loss": figures.loss_by_update(course), "horizon": figures.horizon_by_update(course)}
     if rows["sequence_length"].nunique() > 1:

@@ -108,7 +108,8 @@ FLAXS_GATED, SLOW = ("flax_gru", "flax_lstm", "flax_optimized_lstm"), pytest.mar
 
 
 def every_cell(dtype=jnp.float64):
-    for name in (name for name in CELLS if name not in SYSTEMS):
+    # Blind to order: no state of order_blind comes back, its Jacobian is singular at every step.
+    for name in (name for name in CELLS if name not in (*SYSTEMS, "order_blind")):
         hidden = 1 if name == "scalar" else 5
         cell = make_cell(
             name, 3, hidden, recurrent_scale=1.4, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(1)
