@@ -198,7 +198,7 @@ SAME_EVERY_TIME = {
     "suppress_health_check": list(HealthCheck),
 }
 FEW_AND_MANY = pytest.mark.parametrize(
-    "num", [20, pytest.param(60, marks=pytest.mark.slow)], ids=["few", "many"]
+    "num", [12, pytest.param(40, marks=pytest.mark.slow)], ids=["few", "many"]
 )
 
 

@@ -21,11 +21,10 @@ MOMENTUM = ["diagnostic.optimizer=momentum"]  # Optax's Adam is not strict about
 TRAINED = ["diagnostic.updates=2", "diagnostic.check_every=1", "diagnostic.validation_size=4"]
 TOGETHER = {
     "elman": (
-        "clip,clip_value,adaptive_clip,weight_decay,gradient_noise,spectral_norm,identity",
-        "flossing,skip",
+        "clip,clip_value,adaptive_clip,weight_decay,gradient_noise,spectral_norm,identity,flossing",
     ),
-    "gru": ("omega,orthogonality,orthogonal,layer_norm,forget_bias,truncate,dropout",),
-    "lstm": ("chrono,leaky",),
+    "gru": ("omega,orthogonality,orthogonal,layer_norm,forget_bias,truncate,dropout,leaky,skip",),
+    "lstm": ("chrono",),
 }
 """All remedies, in as few programs as they can share: every program takes seconds."""
 
