@@ -1,7 +1,5 @@
 """The long short-term memory."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
@@ -82,16 +80,14 @@ class LSTMCell(GatedCell):
         h = sigmoid(o) * tanh(c)
         return (c, h), h
 
-    def initialize_carry(self, input_shape, rngs=None, carry_init=None) -> Any:
-        """The state before the first input: zeros.
+    def start(self, batch: tuple[int, ...]) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
+        """The state before the first input.
 
         Args:
-            input_shape: the shape of one input, ``(…, d)``.
-            rngs: not needed; accepted because Flax passes it.
-            carry_init: likewise.
+            batch: the shape of the batch, ``(…)``.
 
         Returns:
             (c_0, h_0), zeros ``(…, N)`` each.
         """
-        zeros = super().initialize_carry(input_shape, rngs, carry_init)
+        zeros = super().start(batch)
         return zeros, zeros

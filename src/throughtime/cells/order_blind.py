@@ -7,10 +7,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from throughtime.cells.activations import tanh
+from throughtime.cells.vector import VectorCell
 from throughtime.initializers import Gain, Initializer, gaussian
 
 
-class OrderBlindCell(nnx.RNNCellBase):
+class OrderBlindCell(VectorCell):
     """A dense network of the set of inputs seen so far: what memory without order can do.
 
     s_t = s_{t−1} + tanh(W_x x_t + b),    o_t = tanh(W_h s_t/t + c)
@@ -48,6 +49,7 @@ class OrderBlindCell(nnx.RNNCellBase):
         kernel = drawn(rngs.params(), (hidden_features, hidden_features), dtype)
         inputs = gaussian(input_scale)(rngs.params(), (in_features, hidden_features), dtype)
         self.in_features, self.hidden_features = in_features, hidden_features
+        self.dtype = dtype
         self.dense_kernel = nnx.Param(jnp.asarray(recurrent_scale, dtype) * kernel)
         self.dense_bias = nnx.Param(jnp.zeros(hidden_features, dtype))
         self.input_kernel = nnx.Param(inputs)
@@ -71,22 +73,14 @@ class OrderBlindCell(nnx.RNNCellBase):
         output = tanh(terms + jnp.broadcast_to(self.dense_bias[...], terms.shape))
         return (count, total, output), output
 
-    def initialize_carry(self, input_shape, rngs=None, carry_init=None) -> Any:
+    def start(self, batch: tuple[int, ...]) -> Any:
         """The empty set.
 
         Args:
-            input_shape: the shape of one input, ``(…, d)``.
-            rngs: not needed; accepted because Flax passes it.
-            carry_init: likewise.
+            batch: the shape of the batch, ``(…)``.
 
         Returns:
             (0, 0, 0), zeros ``(…, 1)``, ``(…, N)`` and ``(…, N)``.
         """
-        del rngs, carry_init
-        zeros = jnp.zeros((*input_shape[:-1], self.hidden_features), self.bias[...].dtype)
+        zeros = super().start(batch)
         return zeros[..., :1], zeros, zeros
-
-    @property
-    def num_feature_axes(self) -> int:
-        """One: inputs are vectors."""
-        return 1

@@ -1,11 +1,10 @@
 """What the textbook cells share: one input kernel, one recurrent kernel, per-gate ensembles."""
 
-from typing import Any
-
 import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from throughtime.cells.vector import VectorCell
 from throughtime.initializers import Gain, Initializer, gaussian, per_gate
 from throughtime.scaled import at_least_float32
 
@@ -13,7 +12,7 @@ NORM_EPSILON = 1e-5
 """What layer normalisation adds to the variance, as Ba et al. have it."""
 
 
-class GatedCell(nnx.RNNCellBase):
+class GatedCell(VectorCell):
     """A cell whose gates are all affine in the state h and the input x.
 
     Gate j sees  x @ W_x[j] + b[j]  and  h @ W_h[j],  with W_h[j] drawn on its own from an ensemble
@@ -56,6 +55,7 @@ class GatedCell(nnx.RNNCellBase):
         inputs = gaussian(input_scale)(rngs.params(), (in_features, width), dtype)
         self.in_features = in_features
         self.hidden_features = hidden_features
+        self.dtype = dtype
         self.recurrent_kernel = nnx.Param(jnp.asarray(recurrent_scale, dtype) * recurrent)
         self.input_kernel = nnx.Param(inputs)
         self.bias = nnx.Param(jnp.zeros(width, dtype))
@@ -100,22 +100,3 @@ class GatedCell(nnx.RNNCellBase):
         variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
         normal = (centred / jnp.sqrt(variance + NORM_EPSILON)).astype(terms.dtype)
         return normal.reshape(terms.shape) * jnp.broadcast_to(gain, terms.shape)
-
-    def initialize_carry(self, input_shape, rngs=None, carry_init=None) -> Any:
-        """The state before the first input: zeros.
-
-        Args:
-            input_shape: the shape of one input, ``(…, d)``.
-            rngs: not needed; accepted because Flax passes it.
-            carry_init: likewise.
-
-        Returns:
-            Zeros ``(…, N)``.
-        """
-        del rngs, carry_init
-        return jnp.zeros((*input_shape[:-1], self.hidden_features), self.bias[...].dtype)
-
-    @property
-    def num_feature_axes(self) -> int:
-        """One: inputs are vectors."""
-        return 1

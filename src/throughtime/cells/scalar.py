@@ -5,10 +5,11 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from throughtime.cells.activations import ACTIVATIONS
+from throughtime.cells.vector import VectorCell
 from throughtime.initializers import Gain, gaussian
 
 
-class ScalarCell(nnx.RNNCellBase):
+class ScalarCell(VectorCell):
     """One neuron with a loop: its gradient is multiplied by w_n f' at every step.
 
     a_t = f(w_n a_{t−1} + w · x_t),    ŷ_t = w_3 a_t
@@ -50,6 +51,7 @@ class ScalarCell(nnx.RNNCellBase):
             raise ValueError(f"the scalar cell has 1 hidden feature, not {hidden_features}.")
         self.in_features = in_features
         self.hidden_features = 1
+        self.dtype = dtype
         self.activation = ACTIVATIONS[activation]
         self.loop_weight = nnx.Param(jnp.asarray(recurrent_scale, dtype))
         drawn = gaussian(input_scale)(rngs.params(), (in_features, 1), dtype)
@@ -71,25 +73,6 @@ class ScalarCell(nnx.RNNCellBase):
         driven = (inputs @ self.input_weights[...])[..., None]
         a = self.activation(self.loop_weight[...] * carry + driven)
         return a, self.output_weight[...] * a
-
-    def initialize_carry(self, input_shape, rngs=None, carry_init=None):
-        """The neuron before the first input: zero.
-
-        Args:
-            input_shape: the shape of one input, ``(…, d)``.
-            rngs: not needed; accepted because Flax passes it.
-            carry_init: likewise.
-
-        Returns:
-            Zeros ``(…, 1)``.
-        """
-        del rngs, carry_init
-        return jnp.zeros((*input_shape[:-1], 1), self.input_weights[...].dtype)
-
-    @property
-    def num_feature_axes(self) -> int:
-        """One: inputs are vectors."""
-        return 1
 
 
 def inputs_of_their_own(inputs: Float[Array, " T"]) -> Float[Array, "T T"]:

@@ -11,9 +11,10 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells.bridge import hidden
+from throughtime.cells.vector import VectorCell
 
 
-class StackedCell(nnx.RNNCellBase):
+class StackedCell(VectorCell):
     """Recurrent layers one upon the other, a cell like any other: its carry holds all of theirs.
 
     h^1_t = cell_1(h^1_{t−1}, x_t),    h^l_t = cell_l(h^l_{t−1}, hidden(h^{l−1}_t))
@@ -97,11 +98,6 @@ class StackedCell(nnx.RNNCellBase):
         if self.period == 1:
             return carries
         return self._counting(jnp.zeros(input_shape[:-1], hidden(carries).dtype)), *carries
-
-    @property
-    def num_feature_axes(self) -> int:
-        """One: inputs are vectors."""
-        return 1
 
     def _tick(self, carry: tuple) -> tuple[tuple, tuple]:
         """The clock after this step, ``t mod period``, if there is one; and the layers' carries."""

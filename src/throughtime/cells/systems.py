@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float
 
+from throughtime.cells.vector import VectorCell
 from throughtime.initializers import Gain
 
 Map = Callable[[Float[Array, "*B n"], Float[Array, ""]], Float[Array, "*B n"]]
@@ -132,7 +133,7 @@ SYSTEMS = {
 """The systems by name."""
 
 
-class SystemCell(nnx.RNNCellBase):
+class SystemCell(VectorCell):
     """A classic system as a cell: its inputs do nothing.
 
     Args:
@@ -148,7 +149,7 @@ class SystemCell(nnx.RNNCellBase):
 
     Attributes:
         parameter: the system's, ``()``.
-        start: the state before the first step, ``(n,)``.
+        origin: the state before the first step, ``(n,)``.
     """
 
     def __init__(
@@ -170,7 +171,7 @@ class SystemCell(nnx.RNNCellBase):
         self.hidden_features = hidden_features
         self.parameter = nnx.Param(jnp.asarray(recurrent_scale, dtype))
         drawn = rngs.params.uniform((hidden_features,), dtype, 1 - SPREAD, 1 + SPREAD)
-        self.start = nnx.Param(jnp.asarray(centre, dtype) * drawn)
+        self.origin = nnx.Param(jnp.asarray(centre, dtype) * drawn)
 
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
@@ -188,24 +189,16 @@ class SystemCell(nnx.RNNCellBase):
         state = self.map(carry, self.parameter[...])
         return state, state
 
-    def initialize_carry(self, input_shape, rngs=None, carry_init=None):
+    def start(self, batch: tuple[int, ...]) -> Float[Array, "*B n"]:
         """The state before the first step.
 
         Args:
-            input_shape: the shape of one input, ``(…, d)``.
-            rngs: not needed; the start was drawn with the cell.
-            carry_init: likewise.
+            batch: the shape of the batch, ``(…)``.
 
         Returns:
-            The start, ``(…, n)``.
+            The centre of the system, moved a little when the cell was made, ``(…, n)``.
         """
-        del rngs, carry_init
-        return jnp.broadcast_to(self.start[...], (*input_shape[:-1], self.hidden_features))
-
-    @property
-    def num_feature_axes(self) -> int:
-        """One: inputs are vectors."""
-        return 1
+        return jnp.broadcast_to(self.origin[...], (*batch, self.hidden_features))
 
 
 def system_cell(

@@ -4,13 +4,13 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells.bridge import hidden
+from throughtime.cells.vector import VectorCell
 
 
-class WrappedCell(nnx.RNNCellBase):
+class WrappedCell(VectorCell):
     """A cell around another, of the same inputs and the same hidden state.
 
     Args:
@@ -40,11 +40,6 @@ class WrappedCell(nnx.RNNCellBase):
         """
         options = {} if carry_init is None else {"carry_init": carry_init}
         return self.cell.initialize_carry(input_shape, rngs, **options)
-
-    @property
-    def num_feature_axes(self) -> int:
-        """One: inputs are vectors."""
-        return 1
 
 
 class LeakyCell(WrappedCell):
