@@ -125,6 +125,7 @@ BAD = [
         "batch_size": "0 2147483647 [2]",
         "dtype": "nope null [float32] {a:1} float true",
         "loss_at": "nope null [last] 3",
+        "match": "nope null [state] 3",
         "device": "nope null [cpu] 0 true {a:1}",
         "other_records": "nope null [keep] 0 {a:1}",
         "name": f"null [a] {{a:1}} ${{nope}} ü {'x' * 300}",

@@ -228,6 +228,7 @@ def test_points_have_the_options():
     config |= {"task": {"name": "noise"}, "diagnostic": {"name": "gradient"}}
     config |= {"sequence_length": 4, "hidden_features": 2, "num_seeds": 1, "seed": 0}
     config |= {"data_seed": 0, "batch_size": 1, "dtype": "float32", "loss_at": "last"}
+    config |= {"match": "units"}
     point = read_point(config | {"recurrent_scale": 1.0})
     assert dict(point.cell_options) == {"layer_norm": True, "leak": 0.5, "skip": 2}
     config["cell"] = {"name": "elman", "layer_norm": 1}

@@ -27,6 +27,7 @@ def config(**changes):
         "batch_size": 4,
         "dtype": "float32",
         "loss_at": "last",
+        "match": "units",
     } | changes
 
 
@@ -64,6 +65,7 @@ def test_the_key_is_of_the_point_and_not_of_its_spelling():
         ({"num_seeds": 0}, "num_seeds must be an integer from 1 to"),
         ({"dtype": "float23"}, "unknown dtype 'float23'; did you mean 'float32'?"),
         ({"loss_at": "first"}, "unknown loss_at 'first'"),
+        ({"match": "stat"}, "unknown match 'stat'; did you mean 'state'?"),
         ({"scal": 2}, "unknown key 'scal'; did you mean 'recurrent_scale'?"),
         ({"cell": {"name": "elman", "activation": "tan"}}, "did you mean 'tanh'?"),
         ({"cell": {"name": "lstm", "chrono_steps": 1}}, "cell.chrono_steps must be a finite"),

@@ -218,6 +218,7 @@ def test_exponents_of_linear_layers_are_their_own_and_the_clock_has_none():
 
 def point(cell, **changes):
     given = {"name": "test", "device": "auto", "task": {"name": "radar"}, "loss_at": "last"}
+    given |= {"match": "units"}
     given |= {"diagnostic": {"name": "gradient"}, "recurrent_scale": 1.0, "sequence_length": 5}
     given |= {"hidden_features": 4, "num_seeds": 1, "seed": 0, "data_seed": 0, "batch_size": 1}
     return read_point(given | {"dtype": "float32", "cell": cell} | changes)

@@ -87,6 +87,7 @@ def test_a_remedy_that_is_no_mapping_is_refused():
 
 def test_a_point_of_a_configuration_has_its_remedies_in_columns():
     config = {"cell": {"name": "elman"}, "task": {"name": "adding"}, "loss_at": "task"}
+    config |= {"match": "units"}
     config |= {"diagnostic": {"name": "training"} | OPTIONS, "dtype": "float32"}
     sizes = ("sequence_length", "hidden_features", "num_seeds", "seed", "data_seed", "batch_size")
     config |= dict.fromkeys(sizes, 4) | {"recurrent_scale": 1.0}

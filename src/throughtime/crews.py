@@ -20,6 +20,7 @@ from throughtime.programs import (
     structure_of,
     task_of,
     validation_task_of,
+    weighted,
 )
 from throughtime.provenance import source_hash
 from throughtime.tasks import Sample, Task
@@ -150,10 +151,7 @@ def num_programs() -> int:
 def _batch(task: Task, key: ProgramKey, random_key, size: int) -> Sample:
     """Some sequences, weighted for the loss that the program trains on."""
     keys = jax.random.split(random_key, size)
-    batch = jax.vmap(lambda one: task.sample(one, key.num_steps))(keys)
-    if key.loss_at == "task":
-        return batch
-    return batch._replace(weights=jnp.zeros_like(batch.weights).at[:, -1].set(1))
+    return weighted(key, jax.vmap(lambda one: task.sample(one, key.num_steps))(keys))
 
 
 class Crew:

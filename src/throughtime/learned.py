@@ -8,7 +8,7 @@ import numpy as np
 
 from throughtime import statistics
 from throughtime.points import COURSE, Point
-from throughtime.results import Result, with_columns
+from throughtime.results import Result, natural_logs, with_columns
 from throughtime.training import TrainInfo
 from throughtime.watching import Counts, GradientWatch
 
@@ -43,8 +43,6 @@ class Look(NamedTuple):
             counts: what happened to its gradients so far.
             info: of its latest updates, their means; None before the first.
         """
-        with np.errstate(divide="ignore"):
-            logs = np.log(seen.norms.mantissa.astype(np.float64))
         numbers = {
             "updates": counts.updates,
             "train_loss": np.nan if info is None else info.loss,
@@ -57,7 +55,7 @@ class Look(NamedTuple):
         return cls(
             numbers={name: float(numbers[name]) for name in COURSE},
             saturation={gate: float(share) for gate, share in seen.saturation.items()},
-            log_norms=logs + seen.norms.exponent * np.log(2.0),
+            log_norms=natural_logs(seen.norms),
             diverged_at=int(counts.first_nonfinite),
             last_norm=float(counts.last_norm),
             first_bad_step=int(seen.first_bad_step),

@@ -8,6 +8,7 @@ from throughtime.names import unknown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 LOSS_AT = ("last", "task")
+MATCHES = ("units", "state", "parameters")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 PARTS = ("all", "train", "validation")

@@ -13,6 +13,7 @@ from throughtime.names import unknown
 from throughtime.options import (
     DTYPES,
     LOSS_AT,
+    MATCHES,
     InputError,
     choice,
     integer,
@@ -89,7 +90,9 @@ class Point:
         mitigation: names of remedies, each with its options as sorted pairs, in the order given.
         recurrent_scale: gain of the recurrent weights.
         sequence_length: T, steps.
-        hidden_features: N, hidden units.
+        hidden_features: N, hidden units of a plain network.
+        match: what every other cell has as much of as that: ``units``, ``state`` (numbers of state)
+            or ``parameters``.
         num_seeds: how many networks; network i is drawn from seed + i.
         seed: of the first network.
         data_seed: of the batch of sequences, which all networks share.
@@ -108,6 +111,7 @@ class Point:
     recurrent_scale: float
     sequence_length: int
     hidden_features: int
+    match: str = "units"
     num_seeds: int
     seed: int
     data_seed: int
@@ -171,6 +175,7 @@ def read_point(config: Mapping[str, Any]) -> Point:
         diagnostic_options=diagnostic_options,
         mitigation=mitigation(config["mitigation"]),
         recurrent_scale=number("recurrent_scale", config["recurrent_scale"], low=0.0),
+        match=choice("match", config["match"], MATCHES),
         dtype=choice("dtype", config["dtype"], DTYPES),
         loss_at=choice("loss_at", config["loss_at"], LOSS_AT),
         **{key: integer(key, config[key], low) for key, low in _LOWEST.items()},

@@ -13,11 +13,12 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt
 
-from throughtime.cells import as_step, hidden, make_cell
+from throughtime.cells import hidden
 from throughtime.diagnostics import DIAGNOSTICS
 from throughtime.initializers import gaussian
 from throughtime.mitigations import Mitigation, combine
 from throughtime.points import Point
+from throughtime.sizes import CellKind, matched_units, state_size
 from throughtime.tasks import Sample, Task, make_task, task_options
 
 SHORTEST_PROGRAM = 64
@@ -67,7 +68,12 @@ def program_key(point: Point) -> ProgramKey:
     shared = {name: getattr(point, name) for name in ProgramKey._fields if name != "num_steps"}
     key = ProgramKey(**shared, num_steps=num_steps)
     static = tuple(pair for pair in point.diagnostic_options if pair[0] not in TRACED)
-    return key._replace(diagnostic_options=static)
+    key = key._replace(diagnostic_options=static)
+    try:
+        units = matched_units(kind_of(key), point.hidden_features, point.match)
+    except (ValueError, ImportError, OSError):  # said in one sentence when the group is refused
+        return key
+    return key._replace(hidden_features=units)
 
 
 def network_source(key: ProgramKey):
@@ -118,11 +124,24 @@ def _batch_source(key: ProgramKey):
     def draw(data_seed, length) -> Sample:
         keys = jax.random.split(jax.random.key(data_seed), key.batch_size)
         batch = jax.vmap(task.sample, (0, None))(keys, length)
-        if key.loss_at == "task":
-            return batch
-        return batch._replace(weights=jnp.zeros_like(batch.weights).at[:, -1].set(1))
+        return weighted(key, batch)
 
     return jax.jit(jax.vmap(draw))
+
+
+def weighted(key: ProgramKey, batch: Sample) -> Sample:
+    """A batch for the loss that a program measures or trains on.
+
+    Args:
+        key: the program.
+        batch: as the task draws it.
+
+    Returns:
+        The batch with the task's own weights, or with weight 1 at the last step and 0 before.
+    """
+    if key.loss_at == "task":
+        return batch
+    return batch._replace(weights=jnp.zeros_like(batch.weights).at[:, -1].set(1))
 
 
 def draw_network(key: ProgramKey, seed: UInt[Array, ""], scale: Float[Array, ""]):
@@ -155,15 +174,34 @@ def make(key: ProgramKey, scale, rngs: nnx.Rngs) -> Any:
     Returns:
         An `nnx.RNNCellBase`.
     """
-    return make_cell(
-        key.cell,
-        task_of(key).in_features,
-        key.hidden_features,
-        recurrent_scale=scale,
-        dtype=jnp.dtype(key.dtype),
-        rngs=rngs,
-        **_cell_options(key),
-    )
+    kind = kind_of(key)
+    kind = kind._replace(options=(*kind.options, ("dtype", jnp.dtype(key.dtype))))
+    return kind.make(key.hidden_features, scale, rngs)
+
+
+def kind_of(key: ProgramKey) -> CellKind:
+    """The cell of a program, but for its size and its floats.
+
+    Args:
+        key: the program.
+
+    Returns:
+        Its name, its options and its inputs.
+    """
+    options = tuple(sorted(_cell_options(key).items()))
+    return CellKind(key.cell, options, task_of(key).in_features)
+
+
+def state_size_of(key: ProgramKey) -> int:
+    """The numbers in the whole state of a program's cell.
+
+    Args:
+        key: the program.
+
+    Returns:
+        n.
+    """
+    return state_size(kind_of(key), key.hidden_features)
 
 
 def _cell_options(key: ProgramKey) -> dict[str, Any]:
@@ -208,19 +246,6 @@ def structure_of(key: ProgramKey) -> nnx.GraphDef:
     """
     cell = nnx.eval_shape(lambda: make(key, 1.0, nnx.Rngs(0)))
     return nnx.split(cell)[0]
-
-
-@functools.cache
-def state_size_of(key: ProgramKey) -> int:
-    """The numbers in the whole state of a program's cell.
-
-    Args:
-        key: the program.
-
-    Returns:
-        n.
-    """
-    return jax.eval_shape(lambda: as_step(make(key, 1.0, nnx.Rngs(0))).h0).size
 
 
 def task_of(key: ProgramKey) -> Task:

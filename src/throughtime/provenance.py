@@ -40,6 +40,7 @@ NUMERICS = (
     "programs",
     "results",
     "scaled",
+    "sizes",
     "statistics",
     "sweeps",
     "tasks",

@@ -16,6 +16,7 @@ from throughtime.lyapunov import (
     kaplan_yorke_dimension,
 )
 from throughtime.points import Point
+from throughtime.scaled import Scaled
 
 
 class Result(NamedTuple):
@@ -67,14 +68,26 @@ def results_of(
             _spectrum_result(point, jax.tree.map(lambda leaf, i=i: leaf[i], measured), shared)
             for i, point in enumerate(points)
         ]
-    with np.errstate(divide="ignore"):
-        logs = np.log(measured.norms.mantissa.astype(np.float64))
-    curves = logs + measured.norms.exponent * np.log(2.0)
+    curves = natural_logs(measured.norms)
     plain = jax.tree.map(np.ndarray.tolist, measured._replace(norms=None))
     return [
         _gradient_result(point, curves[i, :, : point.sequence_length], _at(plain, i), shared)
         for i, point in enumerate(points)
     ]
+
+
+def natural_logs(norms: Scaled) -> np.ndarray:
+    """The logs of scaled norms on the host, where float64 is at hand whatever they are made of.
+
+    Args:
+        norms: of any shape, not negative.
+
+    Returns:
+        Nats, float64; −inf where a norm is 0.
+    """
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.asarray(norms.mantissa).astype(np.float64))
+    return logs + np.asarray(norms.exponent) * np.log(2.0)
 
 
 def _at(plain, index: int):

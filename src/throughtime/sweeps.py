@@ -27,12 +27,14 @@ from throughtime.programs import (
     TRACED,
     ProgramKey,
     draw_network,
+    kind_of,
     program_key,
     state_size_of,
     task_of,
     validation_task_of,
 )
 from throughtime.results import Failure, Result, results_of
+from throughtime.sizes import size_columns
 from throughtime.tasks import Task
 from throughtime.trainings import train_group
 
@@ -260,8 +262,7 @@ def _measured(program: Program, points: list[Point]) -> list[Result]:
     ]
     measured = [jax.tree.map(np.asarray, one) for one in running]
     shared = {
-        "in_features": task_of(program.key).in_features,
-        "state_size": state_size_of(program.key),
+        **size_columns(kind_of(program.key), program.key.hidden_features),
         "networks_at_once": size * program.key.num_seeds,
         "seconds": (time.perf_counter() - began) / len(points) / program.key.num_seeds,
     }

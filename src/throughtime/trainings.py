@@ -20,8 +20,9 @@ from throughtime import checkpoints
 from throughtime.crews import Crew
 from throughtime.learned import Run, training_result
 from throughtime.points import InputError, Point
-from throughtime.programs import ProgramKey, state_size_of, task_of
+from throughtime.programs import ProgramKey, kind_of, task_of
 from throughtime.results import Failure, Result
+from throughtime.sizes import size_columns
 
 LANES = {"cpu": 1, "gpu": 128, "tpu": 128}
 """Runs that one program trains side by side, at most, by the kind of device."""
@@ -130,8 +131,7 @@ def _complete(key: ProgramKey, trained: dict[Point, list[Run]], num_lanes: int) 
     for point in ready:
         runs = sorted(trained.pop(point), key=lambda run: run.index)
         shared = {
-            "in_features": task.in_features,
-            "state_size": state_size_of(key),
+            **size_columns(kind_of(key), key.hidden_features),
             "networks_at_once": num_lanes,
             "baseline": task.baseline(point.sequence_length) if task.baseline else None,
             "solved_below": task.solved_below,

@@ -77,12 +77,11 @@ def make_cell(
         initializer: the recurrent ensemble, a key of `INITIALIZERS`; None is the cell's own.
         rngs: nnx random streams.
         **options: the cell's own, such as ``forget_bias`` or ``activation``, and ``dtype``. Every
-            cell but the classic systems has also ``layers``, L: a `StackedCell` of that many, layer
-            1 reading the input, the others the N units below, each drawn by itself; and
+            cell but the classic systems has also ``leak`` and ``skip``, which wrap it in a
+            `LeakyCell` and a `SkipCell`; ``layers``, L: a `StackedCell` of that many, layer 1
+            reading the input, the others the N units below, each drawn by itself; and
             ``slow_every``, s: layer l = 1 … L moves at every s^(l−1)-th step. Both are 1 if not
             given; one layer is the cell itself.
-        **options: the cell's own, such as ``forget_bias`` or ``activation``, and ``dtype``;
-            and ``leak`` and ``skip``, which wrap it in a `LeakyCell` and a `SkipCell`.
 
     Returns:
         The cell.
