@@ -71,6 +71,13 @@ def spectrum_figures(found: list, rows, panels) -> dict[str, Any]:
     return drawn
 
 
+def paths_figures(found: list, rows, panels) -> dict[str, Any]:
+    """Which way the gradient goes."""
+    from throughtime import figures, frames
+
+    return {"gradient_paths": figures.gradient_paths(frames.paths_frame(found, panels["cell"]))}
+
+
 def each_scale_its_own(panels):
     """The rows with the recurrent scale in the cell's name, where it varies: none is averaged."""
     if panels["recurrent_scale"].nunique() == 1:
@@ -99,6 +106,7 @@ MOST_LINES = 7
 FIGURES = {
     "gradient": gradient_figures,
     "spectrum": spectrum_figures,
+    "paths": paths_figures,
     "training": training_figures,
 }
 

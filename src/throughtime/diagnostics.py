@@ -21,6 +21,7 @@ from throughtime.dynamics import held, rollout
 from throughtime.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from throughtime.lyapunov.frames import initial_frame
 from throughtime.names import known
+from throughtime.paths import gradient_paths
 from throughtime.scaled import Scaled, common_exponent, norm
 from throughtime.tasks import Sample
 
@@ -147,6 +148,52 @@ def spectrum_diagnostics(
     )
 
 
+class PathDiagnostics(NamedTuple):
+    """Which way the gradient of a gated network goes, root sum of squares over a batch.
+
+    Attributes:
+        norms: ‖∂m_T/∂m_{T−k}‖ by lag k = 0 … T−1, whole and in parts, ``(T, 4)``.
+        defect: the largest defect of any lag and sequence, see `GradientPaths`.
+        first_bad_step: the first step 1 … T at which a state is not finite; 0 if all are.
+    """
+
+    norms: Scaled
+    defect: Float[Array, ""]
+    first_bad_step: Int[Array, ""]
+
+
+def path_diagnostics(cell: nnx.RNNCellBase, batch: Sample) -> PathDiagnostics:
+    """Split ∂m_T/∂m_t of one network, m its memory, by the way the gradient takes.
+
+    whole = highway + gates + recurrent, as `gradient_paths` has them
+
+    Args:
+        cell: a gated cell that `gradient_paths` knows.
+        batch: samples with a leading batch axis, without padding; only their inputs matter.
+
+    Returns:
+        The diagnostics, as arrays.
+
+    Raises:
+        ValueError: as `gradient_paths`.
+    """
+    step, h0, _ = as_step(cell, dtype=batch.inputs.dtype)
+
+    def one(inputs):
+        finite = jnp.all(jnp.isfinite(rollout(step, h0, inputs)), axis=1)
+        found = gradient_paths(cell, h0, inputs)
+        parts = found[:-1]
+        mantissa = jnp.stack([part.mantissa for part in parts], axis=1)
+        exponent = jnp.stack([part.exponent for part in parts], axis=1)
+        return Scaled(mantissa, exponent), jnp.max(found.defect), finite
+
+    each, defects, finite = jax.vmap(one)(batch.inputs)
+    by_lag = jax.tree.map(lambda leaf: jnp.moveaxis(leaf, 0, -1), each)
+    over_batch = jax.vmap(jax.vmap(lambda norms: norm(common_exponent(norms))))
+    bad = first_true(~jnp.all(finite, axis=0))
+    return PathDiagnostics(over_batch(by_lag), jnp.max(defects), bad + 1)
+
+
 class Diagnostic(NamedTuple):
     """Something to measure of a network on a batch.
 
@@ -174,6 +221,12 @@ DIAGNOSTICS = {
         ("num_exponents", "transient", "start_scale"),
         False,
         lambda n, num_exponents=None, **_: num_exponents or n,
+    ),
+    "paths": Diagnostic(
+        lambda cell, readout, loss, batch, length: path_diagnostics(cell, batch),
+        (),
+        False,
+        lambda n: 4 * n,
     ),
     "training": Diagnostic(
         None,

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from throughtime import statistics
-from throughtime.points import COURSE
+from throughtime.points import COURSE, PATHS
 
 CURVE_OF = ("cell", "recurrent_scale", "sequence_length", "seed")
 """The columns that say whose a curve is."""
@@ -85,6 +85,27 @@ def spectra_frame(records: list[dict[str, Any]], cells: pd.Series | None = None)
     is_ok = np.repeat([row["status"] == "ok" for row in rows], counts)
     tidy = curves.assign(fraction=(curves["lag"] + 0.5) / sizes, exponent=curves["log_norm"])
     return tidy.drop(columns=["lag", "log_norm"])[is_ok]
+
+
+def paths_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:
+    """Records of paths as a tidy table, one row per network, path and lag, of `ok` networks alone.
+
+    Args:
+        records: from `load_run`.
+        cells: names to use for the cell of each row of `rows_frame`; None keeps the cells' own.
+
+    Returns:
+        Columns cell, recurrent_scale, sequence_length, seed, lag, path (of `PATHS`) and log_norm
+        (nats).
+    """
+    parts = []
+    for place, name in enumerate(PATHS):
+        of_path = [record | {"curves": record["curves"][..., place]} for record in records]
+        parts.append(curves_frame(of_path, cells).assign(path=name))
+    statuses = [status for record in records for status in record["each"]["status"]]
+    lengths = [length for r in records for length in [r["curves"].shape[1]] * len(r["curves"])]
+    is_ok = np.repeat(np.array(statuses) == "ok", lengths)
+    return pd.concat([part[is_ok] for part in parts], ignore_index=True)
 
 
 def course_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:

@@ -270,13 +270,25 @@ def _rows(adjoints, h0: Float[Array, " n"], size: int) -> Float[Array, "p n"]:
     return adjoints
 
 
-def _checked(cell, h0, inputs) -> tuple[dict[str, str], CellStep]:
-    """How the cell reads its state, and the cell as a step, if the arrays fit it."""
+def check_told_apart(cell: Any) -> None:
+    """Refuse a cell of whose state it is not known what reads it.
+
+    Args:
+        cell: any.
+
+    Raises:
+        ValueError: if it is not one of those that `gradient_paths` names.
+    """
     if type(cell) not in _READS:
         known = ", ".join(f"{kind.__module__.split('.')[0]}'s {kind.__name__}" for kind in _READS)
         raise ValueError(
             f"gates and highway are told apart in {known}, not in {type(cell).__name__}."
         )
+
+
+def _checked(cell, h0, inputs) -> tuple[dict[str, str], CellStep]:
+    """How the cell reads its state, and the cell as a step, if the arrays fit it."""
+    check_told_apart(cell)
     bridge, d = as_step(cell), cell.in_features
     if h0.shape != bridge.h0.shape or h0.dtype != bridge.h0.dtype:
         raise ValueError(

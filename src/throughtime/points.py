@@ -37,6 +37,7 @@ __all__ = [
 HEADLINES = {
     "gradient": "log10_gradient_ratio",
     "spectrum": "leading_exponent",
+    "paths": "log10_gradient_ratio",
     "training": "error",
 }
 """The diagnostics, and of each the number of a point that its job returns."""
@@ -51,6 +52,9 @@ COURSE = (
     "changed",
 )
 """What a training records at every look; see `learned.Look`."""
+
+PATHS = ("whole", "highway", "gates", "recurrent")
+"""What is recorded of a gradient by the way it takes; see `paths.GradientPaths`."""
 
 OUTSIDE = ("name", "device", "other_records")
 """Keys of a configuration that say where a point runs and is kept, not what it is."""

@@ -36,6 +36,7 @@ NUMERICS = (
     "names",
     "objectives",
     "options",
+    "paths",
     "points",
     "programs",
     "results",

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 
 from throughtime import statistics
-from throughtime.diagnostics import GradientDiagnostics
+from throughtime.diagnostics import GradientDiagnostics, PathDiagnostics
 from throughtime.lyapunov import (
     STATUSES,
     LyapunovSpectrum,
@@ -15,7 +15,7 @@ from throughtime.lyapunov import (
     exponent_errors,
     kaplan_yorke_dimension,
 )
-from throughtime.points import Point
+from throughtime.points import HEADLINES, PATHS, Point
 from throughtime.scaled import Scaled
 
 
@@ -26,8 +26,9 @@ class Result(NamedTuple):
         point: the point.
         shared: the columns that its networks have in common.
         each: the columns that they have each, as lists in the order of seeds.
-        curves: ln ‖dL/dh_{T−k}‖ by lag k, float64 ``(num_seeds, T)``; or the exponents λ_1 … λ_k,
-            ``(num_seeds, k)``; or the course of a training, see `learned`.
+        curves: ln ‖dL/dh_{T−k}‖ by lag k, float64 ``(num_seeds, T)``; or that of each of `PATHS`,
+            ``(num_seeds, T, 4)``; or the exponents λ_1 … λ_k, ``(num_seeds, k)``; or the course of
+            a training, see `learned`.
     """
 
     point: Point
@@ -50,7 +51,7 @@ class Failure(NamedTuple):
 
 def results_of(
     points: Sequence[Point],
-    measured: GradientDiagnostics | LyapunovSpectrum,
+    measured: GradientDiagnostics | LyapunovSpectrum | PathDiagnostics,
     shared: dict[str, Any],
 ) -> list[Result]:
     """What a program returned, point by point, in float64 on the host.
@@ -69,6 +70,9 @@ def results_of(
             for i, point in enumerate(points)
         ]
     curves = natural_logs(measured.norms)
+    if isinstance(measured, PathDiagnostics):
+        lines = zip(points, curves, measured.defect, measured.first_bad_step, strict=False)
+        return [_paths_result(*line, shared) for line in lines]
     plain = jax.tree.map(np.ndarray.tolist, measured._replace(norms=None))
     return [
         _gradient_result(point, curves[i, :, : point.sequence_length], _at(plain, i), shared)
@@ -113,6 +117,25 @@ def _gradient_result(point: Point, curves: np.ndarray, measured, shared) -> Resu
         "first_bad_step": bad,
         "loss": [float(loss) for loss in measured.loss],
         "status": [_status(point, step, curve) for step, curve in zip(bad, curves, strict=True)],
+    }
+    return with_columns(point, shared, each, curves)
+
+
+def _paths_result(point: Point, curves: np.ndarray, defects, bad_steps, shared) -> Result:
+    """The columns of one point: the rate of each path; −∞ is one that nothing takes."""
+    bad = [_or_none(int(step), 0) for step in bad_steps]
+    whole = curves[..., 0]
+    each = {
+        "seed": [point.seed + index for index in range(point.num_seeds)],
+        HEADLINES["paths"]: [statistics.log10_ratio(curve) for curve in whole],
+        **{
+            f"rate_{name}": [statistics.rate(curve) for curve in curves[..., place]]
+            for place, name in enumerate(PATHS)
+        },
+        "defect": [float(defect) for defect in defects],
+        "verdict": [statistics.verdict(curve) for curve in whole],
+        "first_bad_step": bad,
+        "status": [_status(point, step, curve) for step, curve in zip(bad, whole, strict=True)],
     }
     return with_columns(point, shared, each, curves)
 

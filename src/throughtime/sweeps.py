@@ -17,17 +17,20 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import nnx
 
 from throughtime import compilation, crews
 from throughtime.compilation import Program, compiled
 from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS, check_options
+from throughtime.paths import check_told_apart
 from throughtime.points import Point
 from throughtime.programs import (
     TRACED,
     ProgramKey,
     draw_network,
     kind_of,
+    make,
     program_key,
     state_size_of,
     task_of,
@@ -158,6 +161,8 @@ def _tangents(key: ProgramKey) -> int:
 def _check_options(key: ProgramKey) -> None:
     """Refuse options of the diagnostic that its state or its steps do not suit."""
     check_options(key.diagnostic, dict(key.diagnostic_options), state_size_of(key), key.num_steps)
+    if key.diagnostic == "paths":
+        check_told_apart(nnx.eval_shape(lambda: make(key, 1.0, nnx.Rngs(0))))
 
 
 def points_at_once(key: ProgramKey) -> int:

@@ -9,12 +9,14 @@ from throughtime.figures.by_lag import gradient_by_lag
 from throughtime.figures.exponents import exponent_by_scale, spectra
 from throughtime.figures.heatmap import ratio_heatmap
 from throughtime.figures.panels import save
+from throughtime.figures.paths import gradient_paths
 from throughtime.figures.remedies import remedies
 from throughtime.figures.training import horizon_by_update, loss_by_update, success_by_length
 
 __all__ = [
     "exponent_by_scale",
     "gradient_by_lag",
+    "gradient_paths",
     "horizon_by_update",
     "loss_by_update",
     "ratio_heatmap",

@@ -37,9 +37,9 @@ def check_one_setting(frame: pd.DataFrame) -> None:
         raise ValueError(f"one figure shows one setting, but {', '.join(others)} varies")
 
 
-def spaced(values: np.ndarray) -> np.ndarray:
-    """`NUM_LABELS` of the values at most, evenly spaced, with both ends."""
-    chosen = np.linspace(0, len(values) - 1, min(len(values), NUM_LABELS))
+def spaced(values: np.ndarray, most: int = NUM_LABELS) -> np.ndarray:
+    """So many of the values at most, evenly spaced, with both ends."""
+    chosen = np.linspace(0, len(values) - 1, min(len(values), most))
     return values[chosen.round().astype(int)]
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from throughtime.points import HEADLINES
+from throughtime.points import HEADLINES, PATHS
 from throughtime.statistics import share_interval
 
 
@@ -175,6 +175,9 @@ def _solved(line: dict[Any, Any]) -> str:
 
 _GRADIENT = ("horizon", "rate", "log10_ratio", "older_share")
 
+RATES = tuple(f"rate_{path}" for path in PATHS)
+"""The rates of the ways that a gradient takes, see `paths`."""
+
 RATIO, EXPONENT = HEADLINES["gradient"], HEADLINES["spectrum"]
 
 MEASURES = {
@@ -201,6 +204,17 @@ MEASURES = {
         ),
         more=_more_of_spectra,
         words=_words_on_spectra,
+    ),
+    "paths": Measure(
+        headline=RATIO,
+        text="log10 ‖∂m_T/∂m_1‖ / ‖∂m_T/∂m_T‖ of the memory m",
+        latex=r"$\log_{10} \|\partial m_T/\partial m_1\| / \|\partial m_T/\partial m_T\|$",
+        numbers=(RATIO, *RATES),
+        others=("defect",),
+        more=lambda ok, seeds: {"largest_defect": ok["defect"].astype(float).max()},
+        words=lambda line: [f"{name}  {interval(line, name)} nats per step" for name in RATES],
+        details={f"{name}_median": (name.replace("_", ", "), ".4f") for name in RATES}
+        | {"largest_defect": ("largest defect", ".1e")},
     ),
     "training": Measure(
         headline=HEADLINES["training"],

@@ -24,7 +24,8 @@ PROVENANCE += ["matmul_precision", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
 NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
 
-DERIVED = ("in_features", "state_size", "baseline", "solved_below", "gates")
+DERIVED = ("in_features", "units", "state_size", "parameters", "flops_per_step")
+DERIVED += ("baseline", "solved_below", "gates")
 """Columns that follow from the settings of cell and task, and name no series."""
 
 MAJORITY = 0.8
