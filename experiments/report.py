@@ -46,7 +46,11 @@ def report(folder: Path, run_id: str | None) -> None:
 def gradient_figures(found: list, rows, panels) -> dict[str, Any]:
     """The gradient by lag, and what is left of it as a field; prints the stable scales."""
     from throughtime import bands, figures, frames, tables
+    from throughtime.predictions import edge_predictions
 
+    if rows["input_scale"].nunique() > 1 and rows["sequence_length"].nunique() == 1:
+        summary = tables.summarise(rows)
+        return {"phase_diagram": figures.phase_diagram(summary, edge_predictions(summary))}
     print(bands.describe(bands.find(rows)))
     curves = frames.curves_frame(found, panels["cell"])
     drawn = {"gradient_by_lag": figures.gradient_by_lag(curves, panels)}

@@ -5,7 +5,7 @@ python experiments/sweep.py -m cell=elman,gru,lstm recurrent_scale=0.5,1,2
 python experiments/sweep.py -m +experiment=standard
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from throughtime.command_line import one_sentence
 from throughtime.points import InputError
+
+CONF = str(Path(__file__).resolve().parent.parent / "conf")
 
 
 def run(config: DictConfig) -> float:
@@ -56,7 +58,14 @@ def run_many(jobs: Iterable, directory: Path, options: dict) -> list[float | Inp
 
 # Where the launcher "batched" looks for it: on the function right under hydra.main.
 run.run_many = run_many  # pyright: ignore[reportFunctionMemberAccess]
-main = hydra.main(version_base="1.3", config_path="../conf", config_name="sweep")(run)
+
+
+def command(primary: str) -> Callable[[], None]:
+    """The command line of a primary configuration; all of them run the same points."""
+    return hydra.main(version_base="1.3", config_path=CONF, config_name=primary)(run)
+
+
+main = command("sweep")
 
 if __name__ == "__main__":
     with one_sentence():

@@ -5,15 +5,10 @@ python experiments/train.py mitigation=[clip,omega] sequence_length=50
 python experiments/train.py -m +experiment=success_by_length
 """
 
-from pathlib import Path
-
-import hydra
-
-from sweep import run
+from sweep import command
 from throughtime.command_line import one_sentence
 
-CONF = str(Path(__file__).resolve().parent.parent / "conf")
-main = hydra.main(version_base="1.3", config_path=CONF, config_name="train")(run)
+main = command("train")
 
 if __name__ == "__main__":
     with one_sentence():

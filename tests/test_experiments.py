@@ -246,3 +246,14 @@ def test_bad_input_ends_a_process_of_its_own_as_it_does_here(tmp_path):
     overrides = ["-m", "cell=gruu"]
     done, here = sweep(tmp_path, *overrides), run([SWEEP, *overrides], tmp_path)
     assert (done.returncode, done.stdout, done.stderr) == here
+
+
+def test_a_reader_who_has_read_enough_is_no_error(tmp_path):
+    with subprocess.Popen(
+        options(["--help"]), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout and process.stderr
+        process.stdout.close()
+        said = process.stderr.read()
+    assert said == ""
+    assert process.returncode == 128 + signal.SIGPIPE

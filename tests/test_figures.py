@@ -8,9 +8,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from throughtime import figures, tables
+from throughtime import figures
 
 LN10 = math.log(10)
 
@@ -193,93 +192,6 @@ def test_gradient_by_lag_refuses_what_it_cannot_draw_truthfully():
         figures.gradient_by_lag(curves, rows.assign(task=["copy", "adding"]))
     with pytest.raises(ValueError, match="undefined lag, or no gradient at lag 0"):
         figures.gradient_by_lag(curves.replace({"log_norm": {3.0: -np.inf}}), rows)
-
-
-def field(ratio, scales, lengths, cell="lstm"):
-    """A summary with a given ratio at every point."""
-    points = [(float(g), T) for g in scales for T in lengths]
-    return pd.DataFrame(
-        {
-            "cell": cell,
-            "recurrent_scale": [g for g, _ in points],
-            "sequence_length": [T for _, T in points],
-            "num_seeds": 6,
-            "num_ok": 6,
-            "log10_gradient_ratio_median": [float(ratio(g, T)) for g, T in points],
-            "status": "ok",
-        }
-    )
-
-
-def contour_of(axes):
-    (found,) = [c for c in axes.collections if type(c).__name__ == "QuadContourSet"]
-    return np.concatenate([path.vertices for path in found.get_paths()])
-
-
-def test_heatmap_shows_the_medians_between_midpoints():
-    summary = field(lambda g, T: g * T / 100, [1.0, 2.0, 4.0], [10, 100])
-    axes = panel(figures.ratio_heatmap(summary), "lstm")
-    mesh = axes.collections[0]
-    np.testing.assert_allclose(mesh.get_array(), [[0.1, 0.2, 0.4], [1.0, 2.0, 4.0]])
-    corners = mesh.get_coordinates()
-    np.testing.assert_allclose(corners[0, :, 0], [0.5, 1.5, 3.0, 5.0])
-    np.testing.assert_allclose(corners[:, 0, 1], [10**0.5, 10**1.5, 10**2.5])
-    assert axes.get_yscale() == "log"
-    assert mesh.norm.vmin == -4.0
-    assert mesh.norm.vmax == 4.0
-
-
-def test_zero_contour_of_a_linear_field_is_where_the_field_is_zero():
-    summary = field(lambda g, T: 3 * (g - 1.3), np.arange(0.1, 3, 0.25), [10, 100, 1000])
-    axes = panel(figures.ratio_heatmap(summary), "lstm")
-    np.testing.assert_allclose(contour_of(axes)[:, 0], 1.3, rtol=1e-12)
-    above = panel(figures.ratio_heatmap(field(lambda g, T: g, [1, 2], [10, 100])), "lstm")
-    assert len(above.collections) == 1
-
-
-def test_heatmap_colours_end_at_twenty_decades_and_say_so():
-    def bar(ratio):
-        figure = figures.ratio_heatmap(field(ratio, [0.5, 1.0, 2.0], [10, 100]))
-        mesh = panel(figure, "lstm").collections[0]
-        return mesh.norm.vmin, mesh.norm.vmax, figure.axes[-1]._colorbar.extend
-
-    assert bar(lambda g, T: (g - 1) * T) == (-20, 20, "both")
-    assert bar(lambda g, T: -g * T) == (-20, 20, "min")
-    assert bar(lambda g, T: -np.inf if g < 1 else 1.0) == (-1, 1, "min")
-    assert bar(lambda g, T: 25.0) == (-20, 20, "max")
-    assert bar(lambda g, T: 0.0) == (-1, 1, "neither")
-
-
-def test_heatmap_hatches_what_is_not_ok_and_leaves_the_undefined_blank():
-    summary = field(lambda g, T: g - 2.5, [1.0, 2.0, 3.0], [10, 100])
-    summary.loc[3, ["log10_gradient_ratio_median", "status"]] = [np.nan, "nonfinite 6/6"]
-    summary.loc[4, "status"] = "nonfinite 1/6"
-    axes = panel(figures.ratio_heatmap(summary), "lstm")
-    mesh = axes.collections[0].get_array()
-    assert np.ma.getmaskarray(mesh).tolist() == [[False, False, False], [False, True, False]]
-    boxes = [box for box in axes.patches if isinstance(box, Rectangle) and box.get_hatch()]
-    found = [(*box.get_xy(), box.get_width(), box.get_height()) for box in boxes]
-    assert found == [
-        pytest.approx((1.5, 10**1.5, 1.0, 10**2.5 - 10**1.5)),
-        pytest.approx((2.5, 10**0.5, 1.0, 10**1.5 - 10**0.5)),
-    ]
-
-
-def test_heatmap_of_zero_gradients_of_single_points_and_of_many_cells_draws_without_a_warning():
-    def draw(summary):
-        figures.ratio_heatmap(summary).draw_without_rendering()
-
-    draw(field(lambda g, T: -np.inf if g < 1.5 else 2.0, [1, 2], [10, 100]))
-    draw(field(lambda g, T: np.nan, [1, 2], [10, 100]))
-    draw(field(lambda g, T: 1.0, [1], [10]))
-    many = [field(lambda g, T: g - 1, [0, 1, 2], [9, 90], cell) for cell in "abcd"]
-    draw(pd.concat([*many, field(lambda g, T: g - 1, [0.5, 1.5], [9, 33, 200], "e")]))
-
-
-def test_heatmap_refuses_two_settings():
-    summary = tables.summarise(frames(*slopes(1.0, [0.1]))[1].assign(batch_size=4))
-    with pytest.raises(ValueError, match="but batch_size varies"):
-        figures.ratio_heatmap(pd.concat([summary, summary.assign(batch_size=8)]))
 
 
 def test_saved_figures_are_the_same_bytes_every_time(tmp_path):

@@ -21,7 +21,7 @@ def rows_frame(records: list[dict[str, Any]]) -> pd.DataFrame:
     Returns:
         The rows with the columns of their origin; lags and steps that never came are missing.
     """
-    frame = pd.DataFrame([row for record in records for row in _rows(record)])
+    frame = pd.DataFrame(_all_rows(records))
     lags = [name for name in ("first_zero_lag", "first_inf_lag", "first_bad_step") if name in frame]
     return frame.assign(**{lag: frame[lag].astype("Int64") for lag in lags})
 
@@ -40,6 +40,11 @@ def rows_of(shared: dict[str, Any], each: dict[str, list[Any]]) -> list[dict[str
     return [shared | dict(zip(each, network, strict=True)) for network in networks]
 
 
+def _all_rows(records: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of all records."""
+    return [row for record in records for row in _rows(record)]
+
+
 def _rows(record: dict[str, Any]) -> list[dict[str, Any]]:
     """The rows of a record, with where they come from."""
     own = {name: record[name] for name in ("key", "run_id", "created")}
@@ -56,7 +61,7 @@ def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) 
     Returns:
         Columns cell, recurrent_scale, sequence_length, seed, lag and log_norm (nats).
     """
-    rows = [row for record in records for row in _rows(record)]
+    rows = _all_rows(records)
     curves = [curve for record in records for curve in record["curves"]]
     lengths = [len(curve) for curve in curves]
     labels = pd.DataFrame(rows, columns=list(CURVE_OF))
@@ -79,7 +84,7 @@ def spectra_frame(records: list[dict[str, Any]], cells: pd.Series | None = None)
         the state) and exponent, λ_i in nats per step.
     """
     curves = curves_frame(records, cells)
-    rows = [row for record in records for row in _rows(record)]
+    rows = _all_rows(records)
     counts = [len(curve) for record in records for curve in record["curves"]]
     sizes = np.repeat([row["state_size"] for row in rows], counts)
     is_ok = np.repeat([row["status"] == "ok" for row in rows], counts)
@@ -119,7 +124,7 @@ def course_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) 
         Columns cell, recurrent_scale, sequence_length, seed, baseline, then those of `COURSE`,
         horizon (steps), and saturation_<gate> of the gates that the cell has.
     """
-    rows = [row for record in records for row in _rows(record)]
+    rows = _all_rows(records)
     names = [row["cell"] for row in rows] if cells is None else list(cells)
     curves = [curve for record in records for curve in record["curves"]]
     parts = [_course(row, name, c) for row, name, c in zip(rows, names, curves, strict=True)]

@@ -42,6 +42,23 @@ def exponent_predictions(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
 
 
+def edge_predictions(summary: pd.DataFrame) -> pd.DataFrame:
+    """The recurrent scales at which theory has the leading exponent cross zero, by input scale.
+
+    Args:
+        summary: of a sweep over input scales, a line for each point.
+
+    Returns:
+        Columns cell, input_scale, recurrent_scale: of plain networks driven by white noise. Empty
+        if there are none.
+    """
+    is_plain = (summary["cell"] == "elman") & (summary["task"] == "noise")
+    plain = summary[is_plain & (summary["activation"] == "tanh")]
+    drives = np.unique(plain["input_scale"].astype(float))
+    gains = [theory.critical_gain(drive) for drive in drives]
+    return pd.DataFrame({"cell": "elman", "input_scale": drives, "recurrent_scale": gains})
+
+
 def _of_series(series: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The curves of one series: their source, scales and exponents."""
     own = series.iloc[0].to_dict()

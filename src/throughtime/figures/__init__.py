@@ -7,7 +7,7 @@ zero, curves that leave the frame are counted, and a point that is not `ok` is h
 
 from throughtime.figures.by_lag import gradient_by_lag
 from throughtime.figures.exponents import exponent_by_scale, spectra
-from throughtime.figures.heatmap import ratio_heatmap
+from throughtime.figures.heatmap import phase_diagram, ratio_heatmap
 from throughtime.figures.panels import save
 from throughtime.figures.paths import gradient_paths
 from throughtime.figures.remedies import remedies
@@ -19,6 +19,7 @@ __all__ = [
     "gradient_paths",
     "horizon_by_update",
     "loss_by_update",
+    "phase_diagram",
     "ratio_heatmap",
     "remedies",
     "save",
