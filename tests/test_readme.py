@@ -1,4 +1,4 @@
-"""The README: its programs print what it says, its commands are commands, its files exist."""
+"""README and docs: programs print what is said, commands are commands, files exist."""
 
 import csv
 import re
@@ -16,7 +16,8 @@ from hydra_plugins.throughtime._composer import Composer
 from throughtime.points import read_point
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = "\n".join(page.read_text() for page in PAGES)
 
 
 def blocks(language):
@@ -116,9 +117,13 @@ def test_the_seconds_shown_are_those_committed():
                 assert round(float(found[*key, points]), decimals) == float(shown)
 
 
-def test_every_picture_exists():
-    for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", README):
-        assert (ROOT / path).stat().st_size > 10_000
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_picture_and_every_file_linked_exists(page):
+    text = page.read_text()
+    for path in re.findall(r"!\[[^]]*\]\(([^)]*)\)", text):
+        assert (page.parent / path).stat().st_size > 10_000
+    for path in re.findall(r"(?<!!)\[[^]]*\]\(([^):#]*)[^)]*\)", text):
+        assert (page.parent / path).exists(), path
 
 
 def test_the_table_shown_is_the_table_committed():
