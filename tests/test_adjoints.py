@@ -6,6 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 import systems
+from cell_steps import STEPS
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 
@@ -75,16 +76,17 @@ def test_hundred_thousand_steps(dtype, digits, w):
 
 
 # Flax's gated cells take long to compile; ours and `flax_simple` run through the same identities.
-FLAXS_GATED, SLOW = ("flax_gru", "flax_lstm", "flax_optimized_lstm"), pytest.mark.slow
+# The derivatives of the cells of `cell_steps` are tested with their equations.
+LONG, SLOW = ("flax_gru", "flax_lstm", "flax_optimized_lstm", *STEPS), pytest.mark.slow
 
 
 def every_cell(dtype=jnp.float64):
     for name in (name for name in CELLS if name not in SYSTEMS):
-        hidden = 1 if name == "scalar" else 5
+        hidden = {"scalar": 1, "lru": 6, "s5": 6}.get(name, 5)
         cell = make_cell(
             name, 3, hidden, recurrent_scale=1.4, dtype=jnp.dtype(dtype), rngs=nnx.Rngs(1)
         )
-        yield pytest.param(cell, id=name, marks=SLOW if name in FLAXS_GATED else ())
+        yield pytest.param(cell, id=name, marks=SLOW if name in LONG else ())
 
 
 def inputs_for(length, dtype=jnp.float64):

@@ -260,7 +260,7 @@ def test_cells_without_known_gates_are_refused(name):
     if name == "subclass":
         cell = Peeking(D, N, rngs=nnx.Rngs(0))
     else:
-        cell = build(name, size=1, dtype=jnp.float32)
+        cell = build(name, size=1 if name == "scalar" else 2, dtype=jnp.float32)
     with pytest.raises(ValueError, match=f"flax's GRUCell.*, not in {type(cell).__name__}"):
         gradient_paths(cell, as_step(cell).h0, drive(dtype=jnp.float32))
 

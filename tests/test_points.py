@@ -2,13 +2,18 @@
 
 import contextlib
 import math
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from throughtime.names import nearest, unknown
+from throughtime.options import LABELS
 from throughtime.points import InputError, read_point
+
+ROOT = Path(__file__).parent.parent
 
 
 def config(**changes):
@@ -78,6 +83,27 @@ def test_bad_configurations_are_refused_in_one_sentence(changes, sentence):
         read_point(config(**changes))
     assert sentence in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def test_a_label_is_shown_as_long_as_it_is_true():
+    def columns(**cell):
+        point = read_point(config(cell={"name": "elman", **cell}))
+        return tuple(point.columns()[name] for name in ("cell", "kind"))
+
+    irnn = {"label": "irnn", "activation": "relu", "initializer": "identity"}
+    assert columns(**irnn) == ("irnn", "elman")
+    assert columns(**irnn | {"initializer": "orthogonal"}) == ("elman", "elman")
+    assert columns(label="mine") == ("mine", "elman")
+    assert columns() == ("elman", "elman")
+    with pytest.raises(InputError, match=r"cell.label must be a text, not 3\."):
+        columns(label=3)
+
+
+def test_labels_are_those_of_the_configurations():
+    for path in sorted((ROOT / "conf" / "cell").glob("*.yaml")):
+        if "label" in (own := OmegaConf.load(path)):
+            assert own.label == path.stem
+            assert LABELS[path.stem].items() <= dict(own).items()
 
 
 def test_a_missing_key_is_named():

@@ -2,6 +2,7 @@
 
 import functools
 
+import cell_steps
 import gated
 import jax
 import jax.numpy as jnp
@@ -102,7 +103,8 @@ def test_a_batch_is_watched_as_one_system_of_all_its_states(name):
 
 def orbit(name, theta):
     """The states h_0 … h_{T−1} of each sequence, of cells whose gates are known."""
-    if "+" in name or name in ("scalar", "flax_simple"):
+    gateless = ("scalar", "flax_simple", "exp_rnn", "antisymmetric", "cornn", "lru", "s5")
+    if "+" in name or name in gateless:
         return None
     cell = rebuilt(name, theta)
     step, h0, _ = as_step(cell)
@@ -122,14 +124,47 @@ def shares(name, theta, states):
         recurrent, bias = np.asarray(cell.recurrent_kernel[...]), np.asarray(cell.bias[...])
         units = np.tanh(xs @ np.asarray(cell.input_kernel[...]) + states @ recurrent + bias)
         return {"hidden": np.mean(np.abs(units) > 0.9)}
+    if name in cell_steps.STEPS:
+        return shares_by_equations(name, cell, states)
+    if name in ("min_gru", "min_lstm", "selective", "mlstm"):
+        gates = of_inputs(name, cell, xs)
+        return {name: np.mean((gate < 0.05) | (gate > 0.95)) for name, gate in gates.items()}
     w_x, b, w_h, b_h = gated.weights(cell)
     h = states[..., -N:]
     terms = np.split(gated.sig(xs @ w_x + b + h @ w_h + b_h), len(b) // N, axis=-1)
     if "gru" in name:
         gates = dict(zip(("reset", "update"), terms[:2], strict=True))
+    elif name == "slstm":
+        gates = {"forget": terms[1], "output": terms[3]}
     else:
         gates = {"input": terms[0], "forget": terms[1], "output": terms[3]}
     return {name: np.mean((gate < 0.05) | (gate > 0.95)) for name, gate in gates.items()}
+
+
+def shares_by_equations(name, cell, states):
+    """The shares of saturated units, by the equations of the cell, step by step."""
+    w = {key: np.asarray(leaf[...]) for key, leaf in nnx.state(cell).items()}
+    w |= cell_steps.constants(cell)
+    found = [
+        cell_steps.STEPS[name](w, h, x)[1]
+        for h, x in zip(
+            states.reshape(B * T, -1), np.asarray(INPUTS).reshape(B * T, D), strict=True
+        )
+    ]
+    gates = {gate: np.stack([each[gate] for each in found]) for gate in found[0]}
+    return {gate: np.mean((at < 0.05) | (at > 0.95)) for gate, at in gates.items()}
+
+
+def of_inputs(name, cell, xs):
+    """The gates of cells that have no recurrent weights."""
+    terms = xs @ np.asarray(cell.input_kernel[...])
+    if name == "selective":
+        return {"forget": gated.sig(-terms[..., :N] - np.asarray(cell.step_bias[...]))}
+    gates = np.split(gated.sig(terms + np.asarray(cell.bias[...])), terms.shape[-1] // N, axis=-1)
+    if name == "mlstm":
+        terms = xs @ np.asarray(cell.gate_kernel[...]) + np.asarray(cell.gate_bias[...])
+        return {"forget": gated.sig(terms[..., 1:]), "output": gates[3]}
+    return {"update": gates[0]} if name == "min_gru" else {"input": gates[0], "forget": gates[1]}
 
 
 @pytest.mark.parametrize("name", FAST)

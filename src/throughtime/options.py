@@ -10,6 +10,7 @@ DTYPES = ("float32", "float64", "bfloat16", "float16")
 LOSS_AT = ("last", "task")
 MATCHES = ("units", "state", "parameters")
 ACTIVATIONS = ("identity", "sigmoid", "tanh", "relu")
+FORGET_GATES = ("sigmoid", "exponential")
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 PARTS = ("all", "train", "validation")
 MITIGATIONS = (
@@ -32,6 +33,15 @@ MITIGATIONS = (
     "weight_decay",
     "dropout",
 )
+LABELS = {
+    "irnn": {"activation": "relu", "initializer": "identity"},
+    "gru_open": {"update_bias": 1.0},
+    "lstm_open": {"forget_bias": 1.0},
+    "lstm_chrono": {"chrono_steps": 200.0},
+    "lstm_layer_norm": {"layer_norm": True},
+}
+"""What well-known variants of cells are called, and the options that make them such."""
+
 ENSEMBLES = ("gaussian", "orthogonal", "identity", "uniform", "sparse")
 
 
@@ -47,6 +57,18 @@ _OPTIONS = {
     "forget_bias": lambda key, value: number(key, value),
     "update_bias": lambda key, value: number(key, value),
     "chrono_steps": lambda key, value: number(key, value, low=2.0),
+    "step_size": lambda key, value: number(key, value, low=0.0),
+    "frequency": lambda key, value: number(key, value, low=0.0),
+    "damping": lambda key, value: number(key, value, low=0.0),
+    "gated": lambda key, value: _flag(key, value),
+    "map": lambda key, value: choice(key, value, ("exp", "cayley")),
+    "forget_gate": lambda key, value: choice(key, value, FORGET_GATES),
+    "r_min": lambda key, value: number(key, value, low=0.0),
+    "r_max": lambda key, value: number(key, value, low=0.0),
+    "max_phase": lambda key, value: number(key, value, low=0.0),
+    "channel_size": lambda key, value: integer(key, value, 1),
+    "dt_min": lambda key, value: number(key, value, low=0.0),
+    "dt_max": lambda key, value: number(key, value, low=0.0),
     "layers": lambda key, value: integer(key, value, 1),
     "slow_every": lambda key, value: integer(key, value, 1),
     "layer_norm": lambda key, value: _flag(key, value),
@@ -105,12 +127,32 @@ def named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
         raise InputError(f"{kind} must have a name, not {given!r}.")
     options = []
     for key, value in sorted(given.items()):
-        if key == "name" or value is None:
+        if key in ("name", "label") or value is None:
             continue
         if key not in _OPTIONS:
             raise InputError(unknown(f"option of {kind}", key, known_options()))
         options.append((key, _OPTIONS[key](f"{kind}.{key}", value)))
     return given["name"], tuple(options)
+
+
+def label(given: Any, options: tuple[tuple[str, Any], ...]) -> str | None:
+    """What tables and figures call a cell, if not by its name.
+
+    Args:
+        given: the configuration's value.
+        options: of the cell, as `named` returns them.
+
+    Returns:
+        The label; None where there is none, or where it is one of `LABELS` and the options are not
+        what that says.
+
+    Raises:
+        InputError: if it is no text.
+    """
+    if given is None:
+        return None
+    meant = LABELS.get(_text("cell.label", given), {})
+    return given if meant.items() <= dict(options).items() else None
 
 
 def mitigation(given: Any) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...]:

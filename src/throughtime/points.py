@@ -18,6 +18,7 @@ from throughtime.options import (
     choice,
     integer,
     known_options,
+    label,
     mitigation,
     named,
     number,
@@ -86,6 +87,7 @@ class Point:
 
     Attributes:
         cell: name of the cell.
+        label: what tables and figures call it, if not by its name.
         cell_options: its options, as sorted pairs.
         task: name of the task.
         task_options: its options, as sorted pairs.
@@ -106,6 +108,7 @@ class Point:
     """
 
     cell: str
+    label: str | None = None
     cell_options: tuple[tuple[str, Any], ...] = ()
     task: str
     task_options: tuple[tuple[str, Any], ...] = ()
@@ -139,6 +142,7 @@ class Point:
         options = dict(own.pop("cell_options")) | dict(own.pop("diagnostic_options"))
         task_options = {f"task_{name}": value for name, value in own.pop("task_options")}
         remedies = own.pop("mitigation")
+        own |= {"kind": own["cell"], "cell": own.pop("label") or own["cell"]}
         own["mitigation"] = " + ".join(name for name, _ in remedies) or "none"
         own["mitigation_options"] = ", ".join(
             f"{name}.{option}={value}" for name, pairs in remedies for option, value in pairs
@@ -167,11 +171,14 @@ def read_point(config: Mapping[str, Any]) -> Point:
     for key in expected:
         if key not in config:
             raise InputError(f"{key} is missing; it has no default.")
-    cell, cell_options = named("cell", config.pop("cell"))
+    given = config.pop("cell")
+    called = given.get("label") if isinstance(given, Mapping) else None
+    cell, cell_options = named("cell", given)
     task, task_options = named("task", config.pop("task"))
     diagnostic, diagnostic_options = named("diagnostic", config.pop("diagnostic"))
     return Point(
         cell=cell,
+        label=label(called, cell_options),
         cell_options=cell_options,
         task=task,
         task_options=task_options,
@@ -193,7 +200,8 @@ def known_keys() -> list[str]:
         Their names.
     """
     fields = [field.name for field in dataclasses.fields(Point)]
-    return [name for name in fields if not name.endswith("_options")] + list(OUTSIDE)
+    own = [name for name in fields if name != "label" and not name.endswith("_options")]
+    return own + list(OUTSIDE)
 
 
 _LOWEST = {

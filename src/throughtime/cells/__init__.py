@@ -6,17 +6,27 @@ from collections.abc import Callable
 from flax import nnx
 
 from throughtime.cells.activations import ACTIVATIONS
+from throughtime.cells.antisymmetric import AntisymmetricCell
 from throughtime.cells.bridge import CellStep, as_step, hidden
+from throughtime.cells.complex_diagonal import LRUCell, S5Cell
 from throughtime.cells.elman import ElmanCell
 from throughtime.cells.flax_cells import FLAX_CELLS
 from throughtime.cells.gates import Gate, gate_values
 from throughtime.cells.gru import GRUCell
+from throughtime.cells.lem import LEMCell
 from throughtime.cells.lstm import LSTMCell
+from throughtime.cells.lstm_variants import CoupledLSTMCell, PeepholeLSTMCell
+from throughtime.cells.minimal import MinGRUCell, MinLSTMCell
+from throughtime.cells.one_gate import MGUCell, MinimalRNNCell, UGRNNCell
 from throughtime.cells.order_blind import OrderBlindCell
+from throughtime.cells.orthogonal import ExpRNNCell
+from throughtime.cells.oscillators import CoRNNCell
 from throughtime.cells.scalar import ScalarCell, inputs_of_their_own
+from throughtime.cells.selective import SelectiveCell
 from throughtime.cells.stacked import StackedCell
 from throughtime.cells.systems import SYSTEM_CELLS, SYSTEMS
 from throughtime.cells.wrapped import WRAPPERS, LeakyCell, SkipCell, wrapped
+from throughtime.cells.xlstm import MLSTMCell, SLSTMCell
 from throughtime.initializers import INITIALIZERS, Gain
 from throughtime.names import known
 
@@ -24,16 +34,32 @@ __all__ = [
     "ACTIVATIONS",
     "CELLS",
     "SYSTEMS",
+    "AntisymmetricCell",
     "CellStep",
+    "CoRNNCell",
+    "CoupledLSTMCell",
     "ElmanCell",
+    "ExpRNNCell",
     "GRUCell",
     "Gate",
+    "LEMCell",
+    "LRUCell",
     "LSTMCell",
     "LeakyCell",
+    "MGUCell",
+    "MLSTMCell",
+    "MinGRUCell",
+    "MinLSTMCell",
+    "MinimalRNNCell",
     "OrderBlindCell",
+    "PeepholeLSTMCell",
+    "S5Cell",
+    "SLSTMCell",
     "ScalarCell",
+    "SelectiveCell",
     "SkipCell",
     "StackedCell",
+    "UGRNNCell",
     "as_step",
     "gate_values",
     "hidden",
@@ -47,6 +73,22 @@ CELLS: dict[str, Callable[..., nnx.RNNCellBase]] = {
     "elman": ElmanCell,
     "gru": GRUCell,
     "lstm": LSTMCell,
+    "lstm_peephole": PeepholeLSTMCell,
+    "lstm_coupled": CoupledLSTMCell,
+    "mgu": MGUCell,
+    "ugrnn": UGRNNCell,
+    "minimal_rnn": MinimalRNNCell,
+    "exp_rnn": ExpRNNCell,
+    "antisymmetric": AntisymmetricCell,
+    "cornn": CoRNNCell,
+    "lem": LEMCell,
+    "min_gru": MinGRUCell,
+    "min_lstm": MinLSTMCell,
+    "lru": LRUCell,
+    "s5": S5Cell,
+    "selective": SelectiveCell,
+    "slstm": SLSTMCell,
+    "mlstm": MLSTMCell,
     "order_blind": OrderBlindCell,
     **FLAX_CELLS,
     **SYSTEM_CELLS,

@@ -8,9 +8,16 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells.activations import sigmoid, tanh
+from throughtime.cells.antisymmetric import AntisymmetricCell
 from throughtime.cells.elman import ElmanCell
 from throughtime.cells.gru import GRUCell
+from throughtime.cells.lem import LEMCell
 from throughtime.cells.lstm import LSTMCell
+from throughtime.cells.lstm_variants import CoupledLSTMCell, PeepholeLSTMCell
+from throughtime.cells.minimal import MinGRUCell, MinLSTMCell
+from throughtime.cells.one_gate import MGUCell, MinimalRNNCell, UGRNNCell
+from throughtime.cells.selective import SelectiveCell
+from throughtime.cells.xlstm import FORGET_GATES, MLSTMCell, SLSTMCell
 
 
 class Gate(NamedTuple):
@@ -36,8 +43,11 @@ def gate_values(cell: Any, carry: PyTree, inputs: Float[Array, "*B d"]) -> dict[
         inputs: of the step, ``(…, d)``.
 
     Returns:
-        By name: input, forget and output of an LSTM, reset and update of a GRU, hidden of a plain
-        network with a bounded activation; empty for any other cell.
+        By name: input, forget and output of an LSTM (no input if coupled), reset and update of a
+        GRU, and those of them that the smaller gated cells have; the input gate of a gated
+        antisymmetric network; step_z and step_y of a LEM (in units of Δt); of the xLSTM's forget
+        and output where they are bounded; forget of a selective cell (what it keeps, without its
+        gain); hidden of a plain network with a bounded activation; empty for any other cell.
     """
     if isinstance(cell, ElmanCell):
         return _units(cell, carry, inputs)
@@ -70,6 +80,69 @@ def _lstm(cell: LSTMCell, carry, inputs) -> dict[str, Gate]:
     return _opened("input forget output", [i, f, o])
 
 
+def _peephole(cell: PeepholeLSTMCell, carry, inputs) -> dict[str, Gate]:
+    values = zip(("input", "forget", "output"), cell.opened(carry, inputs), strict=False)
+    return {name: Gate(value, 0.0, 1.0) for name, value in values}
+
+
+def _coupled(cell: CoupledLSTMCell, carry, inputs) -> dict[str, Gate]:
+    terms = cell.input_terms(inputs) + cell.recurrent_terms(carry[1])
+    return _opened("forget output", jnp.split(terms, 3, axis=-1)[::2])
+
+
+def _mgu(cell: MGUCell, carry, inputs) -> dict[str, Gate]:
+    return _opened("forget", [cell.gate_terms(carry, inputs)[0]])
+
+
+def _minimal(cell: MinimalRNNCell, carry, inputs) -> dict[str, Gate]:
+    return _opened("update", [cell.gate_terms(carry, inputs)[0]])
+
+
+def _ugrnn(cell: UGRNNCell, carry, inputs) -> dict[str, Gate]:
+    terms = cell.input_terms(inputs) + cell.recurrent_terms(carry)
+    return _opened("update", jnp.split(terms, 2, axis=-1)[:1])
+
+
+def _antisymmetric(cell: AntisymmetricCell, carry, inputs) -> dict[str, Gate]:
+    return _opened("input", cell.terms(carry, inputs)[1:]) if cell.gated else {}
+
+
+def _lem(cell: LEMCell, carry, inputs) -> dict[str, Gate]:
+    terms = jnp.split(cell.input_terms(inputs), 4, axis=-1)[:2]
+    read = jnp.split(cell.recurrent_terms(carry[1], 0, 2), 2, axis=-1)
+    return _opened("step_z step_y", [a + b for a, b in zip(terms, read, strict=True)])
+
+
+def _min_gru(cell: MinGRUCell, carry, inputs) -> dict[str, Gate]:
+    return _opened("update", jnp.split(cell.input_terms(inputs), 2, axis=-1)[:1])
+
+
+def _min_lstm(cell: MinLSTMCell, carry, inputs) -> dict[str, Gate]:
+    return _opened("input forget", jnp.split(cell.input_terms(inputs), 3, axis=-1)[:2])
+
+
+def _selective(cell: SelectiveCell, carry, inputs) -> dict[str, Gate]:
+    return {"forget": Gate(cell.kept(inputs), 0.0, 1.0)}
+
+
+def _slstm(cell: SLSTMCell, carry, inputs) -> dict[str, Gate]:
+    terms = cell.input_terms(inputs) + cell.recurrent_terms(carry[3])
+    _, f, _, o = jnp.split(terms, 4, axis=-1)
+    return _forget_and_output(cell, f, o)
+
+
+def _mlstm(cell: MLSTMCell, carry, inputs) -> dict[str, Gate]:
+    o = jnp.split(cell.input_terms(inputs), 4, axis=-1)[3]
+    return _forget_and_output(cell, cell.gate_terms(inputs)[..., 1:], o)
+
+
+def _forget_and_output(cell: SLSTMCell | MLSTMCell, f, o) -> dict[str, Gate]:
+    """An exponential forget gate is not bounded, as no input gate of these cells is."""
+    if cell.log_forget is FORGET_GATES["sigmoid"]:
+        return _opened("forget output", [f, o])
+    return _opened("output", [o])
+
+
 def _flax_gru(cell: nnx.GRUCell, carry, inputs) -> dict[str, Gate]:
     terms = cell.dense_i(inputs) + cell.dense_h(carry)
     return _opened("reset update", jnp.split(terms, 3, axis=-1)[:2])
@@ -88,6 +161,18 @@ def _flax_optimized_lstm(cell: nnx.OptimizedLSTMCell, carry, inputs) -> dict[str
 _GATES: dict[type, Callable] = {
     GRUCell: _gru,
     LSTMCell: _lstm,
+    PeepholeLSTMCell: _peephole,
+    CoupledLSTMCell: _coupled,
+    MGUCell: _mgu,
+    UGRNNCell: _ugrnn,
+    MinimalRNNCell: _minimal,
+    AntisymmetricCell: _antisymmetric,
+    LEMCell: _lem,
+    MinGRUCell: _min_gru,
+    MinLSTMCell: _min_lstm,
+    SelectiveCell: _selective,
+    SLSTMCell: _slstm,
+    MLSTMCell: _mlstm,
     nnx.GRUCell: _flax_gru,
     nnx.LSTMCell: _flax_lstm,
     nnx.OptimizedLSTMCell: _flax_optimized_lstm,

@@ -6,7 +6,6 @@ from jaxtyping import Array, Float
 
 from throughtime.cells.activations import sigmoid, tanh
 from throughtime.cells.recurrent import GatedCell
-from throughtime.initializers import chrono
 
 
 class GRUCell(GatedCell):
@@ -50,11 +49,7 @@ class GRUCell(GatedCell):
         **weights,
     ):
         super().__init__(in_features, hidden_features, rngs=rngs, **weights)
-        bias = self.bias[...]
-        if chrono_steps is None:
-            update = jnp.full(hidden_features, update_bias, bias.dtype)
-        else:
-            update = chrono(chrono_steps)(rngs.params(), (hidden_features,), bias.dtype)
+        bias, update = self.bias[...], self.keeping_bias(update_bias, chrono_steps, rngs)
         self.bias[...] = bias.at[hidden_features : 2 * hidden_features].set(update)
         self.candidate_bias = nnx.Param(jnp.zeros(hidden_features, bias.dtype))
 

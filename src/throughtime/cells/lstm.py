@@ -6,7 +6,6 @@ from jaxtyping import Array, Float
 
 from throughtime.cells.activations import sigmoid, tanh
 from throughtime.cells.recurrent import GatedCell
-from throughtime.initializers import chrono
 
 
 class LSTMCell(GatedCell):
@@ -31,6 +30,7 @@ class LSTMCell(GatedCell):
 
     Attributes:
         bias: b_i, b_f, b_g, b_o, ``(4 N,)``.
+        blocks: the names of the gates, in the order in which they lie in kernels and bias.
 
     References:
         Hochreiter, Schmidhuber 1997; Gers, Schmidhuber, Cummins 2000, Learning to forget;
@@ -39,6 +39,7 @@ class LSTMCell(GatedCell):
     """
 
     gates = 4
+    blocks = "ifgo"
 
     def __init__(
         self,
@@ -51,13 +52,9 @@ class LSTMCell(GatedCell):
         **weights,
     ):
         super().__init__(in_features, hidden_features, rngs=rngs, **weights)
-        b_i, b_f, b_g, b_o = jnp.split(self.bias[...], 4)
-        if chrono_steps is None:
-            b_f = jnp.full_like(b_f, forget_bias)
-        else:
-            b_f = chrono(chrono_steps)(rngs.params(), b_f.shape, b_f.dtype)
-            b_i = -b_f
-        self.bias[...] = jnp.concatenate([b_i, b_f, b_g, b_o])
+        b_f = self.keeping_bias(forget_bias, chrono_steps, rngs)
+        biases = {"f": b_f} if chrono_steps is None else {"f": b_f, "i": -b_f}
+        self.bias[...] = jnp.concatenate([biases.get(one, 0 * b_f) for one in self.blocks])
 
     def __call__(
         self,

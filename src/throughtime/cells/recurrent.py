@@ -5,7 +5,7 @@ from flax import nnx
 from jaxtyping import Array, Float
 
 from throughtime.cells.vector import VectorCell
-from throughtime.initializers import Gain, Initializer, gaussian, per_gate
+from throughtime.initializers import Gain, Initializer, chrono, gaussian, per_gate
 from throughtime.scaled import at_least_float32
 
 NORM_EPSILON = 1e-5
@@ -78,23 +78,51 @@ class GatedCell(VectorCell):
             terms = self._normalised(terms, self.input_gain[...])
         return terms + jnp.broadcast_to(self.bias[...], terms.shape)
 
-    def recurrent_terms(self, h: Float[Array, "*B n"]) -> Float[Array, "*B m"]:
-        """The state's part of all pre-activations, h @ W_h, normalised if asked for.
+    def recurrent_terms(
+        self, h: Float[Array, "*B n"], first: int = 0, last: int | None = None
+    ) -> Float[Array, "*B m"]:
+        """The state's part of the pre-activations, h @ W_h, normalised if asked for.
 
         Args:
             h: hidden states ``(…, N)``.
+            first: the first gate that reads them.
+            last: the gate before which to stop; None for all that follow.
 
         Returns:
-            ``(…, gates · N)``.
+            ``(…, (last − first) · N)``.
         """
-        terms = h @ self.recurrent_kernel[...]
-        return self._normalised(terms, self.recurrent_gain[...]) if self.layer_norm else terms
+        size = self.hidden_features
+        columns = slice(first * size, (self.gates if last is None else last) * size)
+        terms = h @ self.recurrent_kernel[...][:, columns]
+        if self.layer_norm:
+            terms = self._normalised(terms, self.recurrent_gain[...][columns])
+        return terms
+
+    def keeping_bias(
+        self, bias: int | float, chrono_steps: int | float | None, rngs: nnx.Rngs
+    ) -> Float[Array, " n"]:
+        """The bias of a gate that keeps the state where it is open.
+
+        Args:
+            bias: for all units, if there are no ``chrono_steps``.
+            chrono_steps: T_max of `chrono`, which then draws the biases; None for none.
+            rngs: nnx random streams.
+
+        Returns:
+            ``(N,)``.
+
+        Raises:
+            ValueError: if ``chrono_steps`` is below 2.
+        """
+        if chrono_steps is None:
+            return jnp.full(self.hidden_features, bias, self.dtype)
+        return chrono(chrono_steps)(rngs.params(), (self.hidden_features,), self.dtype)
 
     def _normalised(
         self, terms: Float[Array, "*B m"], gain: Float[Array, " m"]
     ) -> Float[Array, "*B m"]:
         """The terms with mean 0 and variance 1 over the units of each gate, times their gains."""
-        gates = terms.reshape(*terms.shape[:-1], self.gates, -1)
+        gates = terms.reshape(*terms.shape[:-1], -1, self.hidden_features)
         gates = gates.astype(at_least_float32(terms.dtype))
         centred = gates - jnp.mean(gates, axis=-1, keepdims=True)
         variance = jnp.mean(jnp.square(centred), axis=-1, keepdims=True)
