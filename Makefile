@@ -11,6 +11,7 @@ DEV := .venv/.$(subst $(comma),+,$(EXTRAS))
 SLOW := $(if $(filter true,$(CI)),slow or not slow,not slow)
 PEERS := $(if $(findstring peers,$(EXTRAS)),peers or not peers,not peers)
 CLUSTER := $(if $(filter true,$(SLURM)),slurm or not slurm,not slurm)
+CHROMIUM := $(if $(filter true,$(BROWSER)),browser or not browser,not browser)
 # One more than the cores of the smallest machine: some of the slow tests wait for others.
 WORKERS := $(if $(filter true,$(CI)),3,2)
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check
@@ -30,12 +31,12 @@ endef
 help: ## say what can be made
 	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile
 
-sweep: $(CORE) ## run the standard sweep; write its table and figures to results/standard
+sweep: $(CORE) ## run the standard sweep; write its table, figures and page to results/standard
 	$(BIN)/python experiments/sweep.py -m +experiment=standard other_records=renew
 	$(BIN)/python experiments/report.py results/standard
 
-test: lint ## lint, then run the tests; with CI=true the slow ones too, with SLURM=true its own
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "($(SLOW)) and ($(PEERS)) and ($(CLUSTER))"
+test: lint ## lint, then run the tests; with CI=true the slow ones too, with SLURM=true or BROWSER=true theirs
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "($(SLOW)) and ($(PEERS)) and ($(CLUSTER)) and ($(CHROMIUM))"
 
 lint: $(DEV) ## check style, formatting, types and the direction of imports
 	$(BIN)/ruff check
@@ -54,7 +55,7 @@ clean: ## remove the environment, the caches and what was built; keep the result
 	find . -type d -name __pycache__ -prune -exec rm -rf {} +
 
 $(CORE): pyproject.toml requirements.lock | $(BIN)/python
-	$(call set-up)
+	$(call set-up,[report])
 
 $(DEV): pyproject.toml requirements.lock | $(BIN)/python
 	$(call set-up,[$(EXTRAS)])

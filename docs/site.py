@@ -1,4 +1,4 @@
-"""What the site needs besides docs/: the README is its first page, and pages show what is published.
+"""What the site needs besides docs/: the README as its first page, and what is published.
 
 Links are written as they work in the repository, and changed here to where the site has the files.
 """

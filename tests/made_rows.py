@@ -49,3 +49,26 @@ def power_sweep(lengths=(50, 200), scales=None, cell="scalar"):
             for g, T in points
         )
     )
+
+
+def gating_sweep(cells, scales, lengths=(50, 200), num_seeds=16, spread=0.1):
+    """Rows whose rate is that of h = g h with other strengths: `cells` maps a name to its
+    (steepness, critical scale), and rate = steepness · ln(g / critical) plus what a seed has."""
+    offsets = spread * np.random.default_rng(0).normal(size=num_seeds)
+    points = [(c, float(g), T) for c in cells for g in scales for T in lengths]
+    parts = []
+    for cell, g, T in points:
+        steepness, critical = cells[cell]
+        rates = steepness * (math.log(g / critical) + offsets)
+        part = rows_of((T - 1) * rates / math.log(10), cell=cell, recurrent_scale=g,
+                       sequence_length=T)  # fmt: skip
+        reach = np.where(rates < 0, np.floor(math.log(0.01) / np.minimum(rates, -1e-9)), np.inf)
+        horizons = np.minimum(reach, T - 1).astype(int)
+        is_bound = horizons == T - 1
+        verdicts = [
+            "vanishing" if r * (T - 1) < -math.log(10) else
+            "exploding" if r * (T - 1) > math.log(10) else "stable" for r in rates
+        ]  # fmt: skip
+        parts.append(part.assign(rate=rates, horizon=horizons, horizon_is_bound=is_bound,
+                                 verdict=verdicts, state_size=32))  # fmt: skip
+    return frame(*parts)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from cell_steps import STEPS
 from commands import SWEEP, of_this_process, run
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
@@ -55,10 +56,9 @@ def measure(*overrides, primary="sweep"):
 
 
 # Of Flax's cells `flax_simple` shows that they run; the gated ones take long to compile.
-FLAXS_GATED = ("flax_gru", "flax_lstm", "flax_optimized_lstm")
+LONG = ("flax_gru", "flax_lstm", "flax_optimized_lstm", *STEPS)
 CELLS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in FLAXS_GATED else name
-    for name in names("cell")
+    pytest.param(name, marks=pytest.mark.slow) if name in LONG else name for name in names("cell")
 ]
 
 
@@ -135,11 +135,11 @@ def test_a_sweep_is_reported_from_its_records(tmp_path):
     assert done.returncode == 0, done.stderr
     assert re.search(r"^elman: .*50 steps", done.stdout, re.MULTILINE)
     made = {path.name for path in (tmp_path / "results" / "sweep").iterdir()}
-    tables = {"table.csv", "table.md", "table.tex"}
-    figures = {
-        f"{stem}.{kind}" for stem in ("gradient_by_lag", "ratio_heatmap") for kind in ("png", "pdf")
-    }
-    assert made == {"runs"} | tables | figures
+    tables = {f"{stem}.{kind}" for stem in ("table", "league") for kind in ("csv", "md", "tex")}
+    tables |= {"mitigation.csv"}
+    stems = ("gradient_by_lag", "ratio_heatmap", "stable_bands", "mitigation_by_scale")
+    figures = {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
+    assert made == {"runs", "report.html"} | tables | figures
 
 
 def test_spectra_are_swept_and_reported(tmp_path):
@@ -252,7 +252,8 @@ def test_a_reader_who_has_read_enough_is_no_error(tmp_path):
     with subprocess.Popen(
         options(["--help"]), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
-        assert process.stdout and process.stderr
+        assert process.stdout
+        assert process.stderr
         process.stdout.close()
         said = process.stderr.read()
     assert said == ""

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from throughtime import statistics
-from throughtime.tables import RATIO, series_columns, summarise
+from throughtime.tables import RATIO, scale_range, series_columns, summarise
 
 
 def find(
@@ -81,10 +81,7 @@ def _band_text(band: dict[str, Any]) -> str:
         return "not measured"
     if np.isnan(band["low"]):
         return f"nowhere in {band['scale_min']:g} to {band['scale_max']:g}"
-    width = band["high"] - band["low"]
-    digits = int(np.clip(2 + np.ceil(np.log10(band["high"] / width)), 3, 6)) if width else 6
-    low, high = "≤ " * band["open_low"], "≥ " * band["open_high"]
-    return f"{low}{band['low']:.{digits}g} to {high}{band['high']:.{digits}g}"
+    return scale_range(band["low"], band["high"], band["open_low"], band["open_high"])
 
 
 def _reach(length: object, found: pd.DataFrame) -> str:

@@ -59,12 +59,12 @@ def curves_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) 
         cells: names to use for the cell of each row of `rows_frame`; None keeps the cells' own.
 
     Returns:
-        Columns cell, recurrent_scale, sequence_length, seed, lag and log_norm (nats).
+        Columns cell, recurrent_scale, sequence_length, seed, dtype, lag and log_norm (nats).
     """
     rows = _all_rows(records)
     curves = [curve for record in records for curve in record["curves"]]
     lengths = [len(curve) for curve in curves]
-    labels = pd.DataFrame(rows, columns=list(CURVE_OF))
+    labels = pd.DataFrame(rows, columns=[*CURVE_OF, "dtype"])
     if cells is not None:
         labels = labels.assign(cell=cells.to_numpy())
     repeated = labels.loc[labels.index.repeat(lengths)].reset_index(drop=True)
@@ -89,7 +89,7 @@ def spectra_frame(records: list[dict[str, Any]], cells: pd.Series | None = None)
     sizes = np.repeat([row["state_size"] for row in rows], counts)
     is_ok = np.repeat([row["status"] == "ok" for row in rows], counts)
     tidy = curves.assign(fraction=(curves["lag"] + 0.5) / sizes, exponent=curves["log_norm"])
-    return tidy.drop(columns=["lag", "log_norm"])[is_ok]
+    return tidy.drop(columns=["dtype", "lag", "log_norm"])[is_ok]
 
 
 def paths_frame(records: list[dict[str, Any]], cells: pd.Series | None = None) -> pd.DataFrame:

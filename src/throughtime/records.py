@@ -165,6 +165,28 @@ def load_run(runs: Path, run_id: str) -> tuple[list[dict[str, Any]], int]:
     return found, len(wanted) - len(found)
 
 
+def load_runs(runs: Path) -> tuple[list[dict[str, Any]], int]:
+    """The records of all runs together, as of a grid and of what was then found between its points.
+
+    Args:
+        runs: ``results/<name>/runs``.
+
+    Returns:
+        The records, each point once, and how many are missing.
+
+    Raises:
+        InputError: as `load_run`; or if two runs are of different code, versions or devices.
+    """
+    first, *others = ids = sorted(path.parent.name for path in runs.glob("*/points.txt"))
+    origins = {run: json.loads((runs / run / "run.json").read_text())["origin"] for run in ids}
+    for run in others:
+        if differ := differences(origins[run], origins[first]):
+            raise InputError(f"runs {first} and {run} differ in {', '.join(differ)}: name one.")
+    loaded = [load_run(runs, run) for run in ids]
+    found = {record["key"]: record for records, _ in loaded for record in records}
+    return list(found.values()), sum(missing for _, missing in loaded)
+
+
 def values(runs: Path, run_id: str, keys: Collection[str]) -> dict[str, float]:
     """What jobs return to Hydra: the median over networks of their diagnostic's headline.
 

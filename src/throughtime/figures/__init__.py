@@ -8,6 +8,7 @@ zero, curves that leave the frame are counted, and a point that is not `ok` is h
 from throughtime.figures.by_lag import gradient_by_lag
 from throughtime.figures.exponents import exponent_by_scale, spectra
 from throughtime.figures.heatmap import phase_diagram, ratio_heatmap
+from throughtime.figures.league import mitigation_by_scale, stable_bands
 from throughtime.figures.panels import save
 from throughtime.figures.paths import gradient_paths
 from throughtime.figures.remedies import remedies
@@ -19,10 +20,12 @@ __all__ = [
     "gradient_paths",
     "horizon_by_update",
     "loss_by_update",
+    "mitigation_by_scale",
     "phase_diagram",
     "ratio_heatmap",
     "remedies",
     "save",
     "spectra",
+    "stable_bands",
     "success_by_length",
 ]

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 import numpy as np
 import pandas as pd
-from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, LogNorm, Normalize
@@ -16,18 +15,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator, NullLocator
 
 from throughtime.figures.panels import check_one_setting, label, note, panels, spaced, style
+from throughtime.medians import FRAME, RANGES, MedianCurve, median_curve
 from throughtime.names import unknown
-
-FRAME = 60.0
-"""Decades: no axis of gradients by lag reaches further."""
-
-# Binary exponents of the smallest normal number and of the end of the range.
-RANGES = {
-    "float16": (-14, 16),
-    "bfloat16": (-126, 128),
-    "float32": (-126, 128),
-    "float64": (-1022, 1024),
-}
 
 LOST = {"first_zero_lag": ("v", "exactly 0"), "first_inf_lag": ("^", "inf")}
 ENDS = ("underflow", "overflow")
@@ -35,15 +24,6 @@ RANGE = r"range of floats if $\Vert dL/dh_T\Vert=1$"
 GRADIENT = r"$\Vert dL/dh_{T-k}\Vert\,/\,\Vert dL/dh_T\Vert$"
 # The last tenth of viridis is too bright for a line on white.
 VIRIDIS = ListedColormap(matplotlib.colormaps["viridis"](np.linspace(0, 0.9, 256)))
-
-
-class _Curve(NamedTuple):
-    """Median and 10-90% band over the `ok` seeds, in decades relative to lag 0, by lag."""
-
-    median: Float[np.ndarray, " T"]
-    low: Float[np.ndarray, " T"]
-    high: Float[np.ndarray, " T"]
-    lost: dict[str, float]
 
 
 def gradient_by_lag(
@@ -101,7 +81,7 @@ def _of_length(frame: pd.DataFrame, length: int) -> pd.DataFrame:
     return found
 
 
-def _median_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> dict[Any, _Curve]:
+def _median_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> dict[Any, MedianCurve]:
     """One curve for every (cell, recurrent scale) that has an `ok` seed."""
     check_one_setting(rows)
     keys = ["cell", "recurrent_scale", "seed"]
@@ -112,27 +92,10 @@ def _median_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> dict[Any, _Curve
     if joined.empty:
         raise ValueError("no seed has status ok: there is no curve to draw")
     seeds = dict(iter(rows.groupby(keys[:2])))
-    return {key: _median_curve(lags, seeds[key]) for key, lags in joined.groupby(keys[:2])}
+    return {key: median_curve(lags, seeds[key]) for key, lags in joined.groupby(keys[:2])}
 
 
-def _median_curve(curves: pd.DataFrame, rows: pd.DataFrame) -> _Curve:
-    norms = curves.pivot(index="lag", columns="seed", values="log_norm").to_numpy(np.float64)
-    if not np.isfinite(norms[0]).all() or not (norms < np.inf).all():
-        raise ValueError("a curve with status ok has an undefined lag, or no gradient at lag 0")
-    decades = (norms - norms[0]) / np.log(10)
-    low = np.quantile(decades, 0.1, axis=1, method="lower")
-    high = np.quantile(decades, 0.9, axis=1, method="higher")
-    lost = {name: _half_lost(rows[name]) for name in LOST}
-    return _Curve(np.median(decades, axis=1), low, high, lost)
-
-
-def _half_lost(lags: pd.Series) -> float:
-    """The lag by which half the seeds are lost; inf where fewer ever are."""
-    never = lags.astype("Float64").fillna(np.inf).to_numpy(np.float64)
-    return float(np.quantile(never, 0.5, method="lower"))
-
-
-def _frame(curves: Iterable[_Curve]) -> tuple[float, float]:
+def _frame(curves: Iterable[MedianCurve]) -> tuple[float, float]:
     """The y limits: all that is finite up to ±`FRAME`, and a margin for the notes."""
     ends = np.concatenate([np.concatenate(curve[:3]) for curve in curves])
     ends = np.clip(ends[np.isfinite(ends)], -FRAME, FRAME)
@@ -146,7 +109,9 @@ def _scale_colours(scales: np.ndarray) -> ScalarMappable:
     return ScalarMappable(LogNorm(low, high) if low > 0 else Normalize(low, high), VIRIDIS)
 
 
-def _draw_curve(axes: Axes, curve: _Curve, colour: tuple | np.ndarray, is_labelled: bool) -> None:
+def _draw_curve(
+    axes: Axes, curve: MedianCurve, colour: tuple | np.ndarray, is_labelled: bool
+) -> None:
     """The median, its band, where it becomes exactly zero, and where plain BPTT loses it."""
     lags, finite = np.arange(curve.median.size), np.isfinite(curve.median)
     width = 1.2 if is_labelled else 0.5
@@ -177,7 +142,7 @@ def _draw_range(axes: Axes, dtype: str, frame: tuple[float, float]) -> None:
             note(axes, (0.0, decades), f"{dtype} {what}", va=side, xycoords=across)
 
 
-def _note_the_unseen(axes: Axes, curves: list[_Curve], frame: tuple[float, float]) -> None:
+def _note_the_unseen(axes: Axes, curves: list[MedianCurve], frame: tuple[float, float]) -> None:
     """Count the medians that leave the frame, and say how far they go."""
     for sign, end, arrow in ((1.0, frame[1], "↑"), (-1.0, -frame[0], "↓")):
         outward = [sign * curve.median for curve in curves]

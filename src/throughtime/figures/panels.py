@@ -20,6 +20,9 @@ from throughtime.tables import series_columns
 SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0
 """Widths in inches."""
 
+MANY = 13
+"""Panels from which on there are four in a row."""
+
 NUM_LABELS = 7
 """Scales or lengths that are labelled, at most."""
 
@@ -44,10 +47,10 @@ def spaced(values: np.ndarray, most: int = NUM_LABELS) -> np.ndarray:
 
 
 def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]]:
-    """One panel a cell, in alphabetical order, on shared axes; pairs of one cell side by side."""
+    """One panel a cell, by name, on shared axes; pairs of one cell side by side."""
     names = sorted(cells.unique())
     pairs = len(names) == 2 * len({name.partition(",")[0] for name in names})
-    columns = 2 if pairs or len(names) == 4 else min(len(names), 3)
+    columns = 2 if pairs or len(names) == 4 else min(len(names), 3 if len(names) < MANY else 4)
     rows = -(-len(names) // columns)
     width = SINGLE_COLUMN if len(names) == 1 else DOUBLE_COLUMN
     figure = Figure(figsize=(width, rows * row_height + 0.8))

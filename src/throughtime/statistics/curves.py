@@ -113,6 +113,50 @@ def horizon(log_norms: Float[np.ndarray, " T"], epsilon: float = EPSILON) -> Hor
     return Horizon(lag, is_bound)
 
 
+def half_life(log_norms: Float[np.ndarray, " T"]) -> Horizon:
+    """The first lag from which the gradient stays at or below half of that at lag 0.
+
+        lag = 1 + max {k : ||dL/dh_{T-k}|| > ||dL/dh_T|| / 2}
+
+    A gradient that falls to half and comes back has not lost it; one that grows never does.
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats.
+
+    Returns:
+        The lag in steps. `is_bound` says that it is a lower bound, as in `horizon`: T where the
+        sequence ended first. Where lag 0 itself is zero or undefined the bound is 0.
+
+    Raises:
+        ValueError: for an empty curve.
+    """
+    ratios = _log_ratios(log_norms)
+    above = np.flatnonzero(ratios > -np.log(2))
+    lag = int(above[-1]) + 1 if above.size else 0
+    return Horizon(lag, lag == ratios.size or bool(np.isnan(ratios[lag:]).any()))
+
+
+def area(log_norms: Float[np.ndarray, " T"]) -> float:
+    """How many decades of gradient are lost, on average over the lags.
+
+        area = Σ_{k=0}^{T-1} min(0, log10 ||dL/dh_{T-k}|| / ||dL/dh_T||) / T
+
+    Growth counts as no loss, and makes up for none at other lags. An exponential w^k loses
+    (T-1)/2 · |log10 w|.
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats.
+
+    Returns:
+        Decades, at most 0; -inf where the gradient is exactly zero at some lag, NaN where a lag is
+        NaN or +inf or where there is no gradient at lag 0.
+
+    Raises:
+        ValueError: for an empty curve.
+    """
+    return float(np.minimum(_log_ratios(log_norms), 0.0).mean() / np.log(10))
+
+
 def verdict(log_norms: Float[np.ndarray, " T"]) -> str:
     """Vanishing, stable, exploding, transient or undefined, from the far end and the tail.
 

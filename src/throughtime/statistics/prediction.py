@@ -9,9 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Shaped
 
 from throughtime.statistics.intervals import Interval
-
-RESAMPLES = 1000
-"""Of an interval: its ends then move by about a hundredth of its width from seed to seed."""
+from throughtime.statistics.resampling import MOST_WITHOUT, RESAMPLES
 
 
 class Prediction(NamedTuple):
@@ -112,7 +110,7 @@ def _with_interval(statistic: Callable, scores, outcomes, clusters) -> Predictio
         values[place] = statistic(scores[chosen], outcomes[chosen])
     interval = Interval(np.nan, np.nan)
     # A resample without a value is one in which nothing varied; few of them do not matter.
-    if labels.size > 1 and np.isnan(values).mean() < 0.05:
+    if labels.size > 1 and np.isnan(values).mean() < MOST_WITHOUT:
         low, high = np.nanquantile(values, [0.025, 0.975])
         interval = Interval(float(low), float(high))
     return Prediction(statistic(scores, outcomes), interval, scores.size, labels.size)

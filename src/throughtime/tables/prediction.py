@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from throughtime.statistics import area_under_curve, rank_correlation
-from throughtime.tables.written import replace
+from throughtime.tables.written import csv, markdown, write_texts
 
 PREDICTORS = {
     "horizon_at_start": "horizon",
@@ -91,16 +91,13 @@ def write_foretold(rows: pd.DataFrame, directory: str | os.PathLike[str]) -> lis
     Returns:
         The two paths.
     """
-    table, directory = foretold(rows), Path(directory)
+    table = foretold(rows)
     printed = table[["networks", "predictor", "num", "num_solved"]].assign(
         AUC=[_shown(line, "auc") for line in table.to_dict("records")],
         ρ=[_shown(line, "rho") for line in table.to_dict("records")],
     )
-    text = printed.to_markdown(index=False, disable_numparse=True)
-    return [
-        replace(directory / "prediction.csv", table.to_csv(index=False, lineterminator="\n")),
-        replace(directory / "prediction.md", f"{TITLE}\n\n{text}\n"),
-    ]
+    texts = {"prediction.csv": csv(table), "prediction.md": markdown(printed, TITLE)}
+    return write_texts(texts, directory)
 
 
 def _shown(line: dict, what: str) -> str:

@@ -24,12 +24,9 @@ PROVENANCE += ["matmul_precision", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
 NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
 
-DERIVED = ("in_features", "units", "state_size", "parameters", "flops_per_step")
+DERIVED = ("kind", "in_features", "units", "state_size", "parameters", "flops_per_step")
 DERIVED += ("baseline", "solved_below", "gates")
 """Columns that follow from the settings of cell and task, and name no series."""
-
-MAJORITY = 0.8
-"""The share of seeds that must agree before a point has one verdict."""
 
 
 def summarise(rows: pd.DataFrame) -> pd.DataFrame:
@@ -45,7 +42,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         95% interval of the median of the measure's numbers, and what more it says: of gradients the
         median horizon (a lower bound where `horizon_is_bound`), `first_*_lag_median` over the seeds
         in which it happened, and their share of the `ok` ones; over all seeds the shares of
-        verdicts, and the verdict of at least `MAJORITY` of them, else `mixed`; the status
+        verdicts, and the verdict of a majority of them, else `mixed` (`verdict_shares`); the status
         ("nonfinite 3/16"); provenance.
 
     Raises:
@@ -123,15 +120,13 @@ def _summary(seeds: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     """What the seeds of one point say together."""
     ok = seeds[is_ok := seeds["status"] == "ok"]
     verdicts = seeds["verdict"].where(is_ok, "undefined")
-    shares = {name: float((verdicts == name).mean()) for name in statistics.VERDICTS}
-    likeliest = max(statistics.VERDICTS, key=lambda name: shares[name])
+    shares, word = statistics.verdict_shares(verdicts)
     line: dict[str, Any] = {"num_seeds": len(seeds), "num_ok": len(ok)}
     for name in measure.numbers:
         line |= {f"{name}_{part}": x for part, x in _spread(ok[name].astype(float)).items()}
     line |= measure.more(ok, seeds)
     line |= {f"share_{name}": share for name, share in shares.items()}
-    line["verdict"] = likeliest if shares[likeliest] >= MAJORITY else "mixed"
-    return line | {"status": _status(seeds["status"])}
+    return line | {"verdict": word, "status": _status(seeds["status"])}
 
 
 def _spread(values: pd.Series) -> dict[str, float]:

@@ -16,6 +16,10 @@ from throughtime.tables.summary import series_columns, summarise
 MAX_DECIMALS = 4
 """Of a printed number: 1e-4 decades are 0.02% of the gradient."""
 
+SIGNS = {"−": "$-$", "∞": r"$\infty$", "–": "--", "≥": r"$\geq$", "≤": r"$\leq$"}
+SIGNS |= {"×": r"$\times$", "≈": r"$\approx$"}
+"""What LaTeX has for them."""
+
 CAPTION = "Median {text} over seeds, in brackets the exact 95{percent} interval of the median."
 
 
@@ -46,13 +50,14 @@ def write_table(rows: pd.DataFrame, directory: str | os.PathLike[str]) -> list[P
     summary, measure = summarise(rows), measure_of(rows)
     printed = _printed(headline_table(summary))
     details = "" if measure.details is None else _details(summary, measure.details)
-    (directory := Path(directory)).mkdir(parents=True, exist_ok=True)
+    caption = measure.caption or CAPTION.format(text=measure.text, percent="%")
+    in_latex = measure.caption or CAPTION.format(text=measure.latex, percent=r"\%")
     texts = {
-        "table.csv": summary.to_csv(index=False, lineterminator="\n"),
-        "table.md": _markdown(printed, measure) + details,
-        "table.tex": _latex(printed, measure),
+        "table.csv": csv(summary),
+        "table.md": markdown(printed, caption) + details,
+        "table.tex": latex(printed, in_latex),
     }
-    return [replace(directory / name, text) for name, text in texts.items()]
+    return write_texts(texts, directory)
 
 
 def describe_point(rows: pd.DataFrame) -> str:
@@ -88,11 +93,53 @@ def _text(line: dict[Hashable, Any], headline: str) -> str:
     """A median and its interval, and the status if it is not ok."""
     if not line["num_ok"]:
         return line["status"]
-    median, low, high = (line[f"{headline}_{part}"] for part in ("median", "ci_low", "ci_high"))
-    decimals = _decimals(high - low)
-    median, low, high = (_number(x, decimals) for x in (median, low, high))
-    interval = f"(n = {line['num_ok']})" if "nan" in (low, high) else f"[{low}, {high}]"
-    return f"{median} {interval}" + (f" ({line['status']})" if line["status"] != "ok" else "")
+    text = interval_text(line, headline)
+    return text + (f" ({line['status']})" if line["status"] != "ok" else "")
+
+
+def interval_text(line: dict[Hashable, Any], name: str) -> str:
+    """A median with its interval, to two significant digits of the interval's half-width.
+
+    Args:
+        line: of a summary; with at least one `ok` network.
+        name: the column.
+
+    Returns:
+        Such as "−7.9 [−9.3, −6.6]", or "−7.90 (n = 4)" of too few networks for an interval.
+    """
+    median, low, high = (line[f"{name}_{part}"] for part in ("median", "ci_low", "ci_high"))
+    return estimate(median, low, high, f" (n = {line['num_ok']})")
+
+
+def estimate(
+    value: float,
+    low: float,
+    high: float,
+    otherwise: str = "",
+    sign: str = "",
+    decimals: int | None = None,
+) -> str:
+    """A number and its interval, to two significant digits of the interval's half-width.
+
+    Args:
+        value: in any unit; a dash is shown for NaN.
+        low: the lower end; of an end that is infinite the other one sets the digits.
+        high: the upper end.
+        otherwise: what stands for an interval that does not exist (NaN).
+        sign: what is put before the number, such as "≥ " of a bound.
+        decimals: how many; None follows the interval.
+
+    Returns:
+        Such as "−3.21 [−3.91, −2.51]".
+    """
+    if np.isnan(value):
+        return "–"
+    spread = [2 * abs(value - end) for end in (low, high) if np.isfinite(value - end)]
+    width = high - low if np.isfinite(high - low) else max(spread, default=0.0)
+    decimals = _decimals(width) if decimals is None else decimals
+    value_text, low_text, high_text = (_number(x, decimals) for x in (value, low, high))
+    has_interval = not (np.isnan(low) or np.isnan(high))
+    return sign + value_text + (f" [{low_text}, {high_text}]" if has_interval else otherwise)
 
 
 def _decimals(width: float) -> int:
@@ -114,9 +161,31 @@ def _printed(table: pd.DataFrame) -> pd.DataFrame:
     return flat.assign(recurrent_scale=flat["recurrent_scale"].map("{:g}".format)).astype(str)
 
 
-def _markdown(printed: pd.DataFrame, measure: Measure) -> str:
+def scale_range(low: float, high: float, open_low: bool, open_high: bool) -> str:
+    """A band of recurrent scales: digits enough to tell its ends apart.
+
+    Args:
+        low: its low end.
+        high: its high end.
+        open_low: whether it may reach further, which is shown as ≤.
+        open_high: likewise, ≥.
+
+    Returns:
+        Such as "0.92 to ≥ 4".
+    """
+    width = high - low
+    digits = int(np.clip(2 + np.ceil(np.log10(high / width)), 3, 6)) if width else 6
+    return f"{'≤ ' * open_low}{low:.{digits}g} to {'≥ ' * open_high}{high:.{digits}g}"
+
+
+def csv(table: pd.DataFrame) -> str:
+    """A table with its numbers exact."""
+    return table.to_csv(index=False, lineterminator="\n")
+
+
+def markdown(printed: pd.DataFrame, caption: str) -> str:
+    """A table of texts in Markdown, below its caption."""
     table = printed.to_markdown(index=False, disable_numparse=True)
-    caption = measure.caption or CAPTION.format(text=measure.text, percent="%")
     return f"{caption}\n\n{table}\n"
 
 
@@ -129,11 +198,38 @@ def _details(summary: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> str:
     return "\n" + shown.to_markdown(index=False, disable_numparse=True) + "\n"
 
 
-def _latex(printed: pd.DataFrame, measure: Measure) -> str:
-    """Booktabs rules; signs that LaTeX lacks in text become mathematics after the escaping."""
-    caption = measure.caption or CAPTION.format(text=measure.latex, percent=r"\%")
+def latex(printed: pd.DataFrame, caption: str, fit: bool = False) -> str:
+    """Booktabs rules; signs that LaTeX lacks in text become mathematics after the escaping.
+
+    Args:
+        printed: a table of texts.
+        caption: in LaTeX.
+        fit: whether to shrink the table to the width of a line (package graphicx).
+
+    Returns:
+        A table environment.
+    """
     body = printed.to_latex(index=False, escape=True, caption=caption)
-    return body.replace("−", "$-$").replace("∞", r"$\infty$").replace("–", "--")
+    if fit:
+        body = body.replace(r"\begin{tabular}", "\\resizebox{\\linewidth}{!}{%\n\\begin{tabular}")
+        body = body.replace(r"\end{tabular}", "\\end{tabular}}")
+    for sign, name in SIGNS.items():
+        body = body.replace(sign, name)
+    return body
+
+
+def write_texts(texts: dict[str, str], directory: str | os.PathLike[str]) -> list[Path]:
+    """Write each text to the file of its name, whole or not.
+
+    Args:
+        texts: by the names of files.
+        directory: made if it does not exist.
+
+    Returns:
+        Their paths.
+    """
+    (directory := Path(directory)).mkdir(parents=True, exist_ok=True)
+    return [replace(directory / name, text) for name, text in texts.items()]
 
 
 def replace(path: Path, text: str) -> Path:
