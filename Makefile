@@ -8,6 +8,7 @@ comma := ,
 BIN := .venv/bin
 CORE := .venv/.core
 DEV := .venv/.$(subst $(comma),+,$(EXTRAS))
+LESSONS := .venv/.lessons
 SLOW := $(if $(filter true,$(CI)),slow or not slow,not slow)
 PEERS := $(if $(findstring peers,$(EXTRAS)),peers or not peers,not peers)
 CLUSTER := $(if $(filter true,$(SLURM)),slurm or not slurm,not slurm)
@@ -24,7 +25,7 @@ touch $@ && \
 echo "Set up $@ in $$(($$(date +%s) - start)) s."
 endef
 
-.PHONY: help sweep test lint lock clean
+.PHONY: help sweep lessons docs test lint lock clean
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
 
@@ -35,7 +36,21 @@ sweep: $(CORE) ## run the standard sweep; write its table, figures and page to r
 	$(BIN)/python experiments/sweep.py -m +experiment=standard other_records=renew
 	$(BIN)/python experiments/report.py results/standard
 
-test: lint ## lint, then run the tests; with CI=true the slow ones too, with SLURM=true or BROWSER=true theirs
+lessons: $(LESSONS) ## run the lessons; render their pages and figures to docs/lessons
+	rm -rf build/lessons docs/lessons
+	mkdir -p build/lessons
+	for lesson in $(basename $(notdir $(wildcard experiments/lessons/*.py))); do \
+	    $(BIN)/jupytext --quiet --to ipynb --output build/lessons/$$lesson.ipynb \
+	        experiments/lessons/$$lesson.py || exit; done
+	JAX_PLATFORMS=cpu $(BIN)/jupyter-nbconvert --log-level WARN --to notebook --execute --inplace \
+	    --ExecutePreprocessor.startup_timeout=300 build/lessons/*.ipynb
+	$(BIN)/jupyter-nbconvert --log-level WARN --to markdown \
+	    --CoalesceStreamsPreprocessor.enabled=True --output-dir docs/lessons build/lessons/*.ipynb
+
+docs: $(DEV) ## build the site of README, docs/ and docstrings into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --clean
+
+test: lint docs ## lint, build the site, run the tests; with CI=true the slow ones too, with SLURM=true or BROWSER=true theirs
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "($(SLOW)) and ($(PEERS)) and ($(CLUSTER)) and ($(CHROMIUM))"
 
 lint: $(DEV) ## check style, formatting, types and the direction of imports
@@ -47,7 +62,7 @@ lint: $(DEV) ## check style, formatting, types and the direction of imports
 lock: | $(BIN)/python ## resolve requirements.lock anew
 	$(INSTALL) uv
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --upgrade --quiet \
-	    --extra report --extra data --extra slurm --extra dev --no-annotate --no-emit-index-url \
+	    --extra report --extra data --extra slurm --extra docs --extra lessons --extra dev --no-annotate --no-emit-index-url \
 	    --no-emit-find-links --custom-compile-command "make lock" --output-file requirements.lock
 
 clean: ## remove the environment, the caches and what was built; keep the results
@@ -59,6 +74,9 @@ $(CORE): pyproject.toml requirements.lock | $(BIN)/python
 
 $(DEV): pyproject.toml requirements.lock | $(BIN)/python
 	$(call set-up,[$(EXTRAS)])
+
+$(LESSONS): pyproject.toml requirements.lock | $(BIN)/python
+	$(call set-up,[lessons])
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \

@@ -26,7 +26,8 @@ def on_page_markdown(markdown, page, **_):
     """Links out of docs/ lead to the same files, which lie elsewhere in the site."""
     if page.file.src_uri == "index.md":
         return re.sub(r"\]\(docs/", "](", markdown)
-    return re.sub(r"\]\((\.\./)+results/", lambda _: f"]({_up(page)}results/", markdown)
+    markdown = re.sub(r"\]\((?:\.\./)+results/", f"]({_up(page)}results/", markdown)
+    return re.sub(r"\[([^]]*)\]\(\.\./[^)]*\)", r"\1", markdown)  # code is not in the site
 
 
 def _up(page) -> str:

@@ -3,6 +3,11 @@
 import gc
 import os
 
+# Tests compile much and compute little: four times as fast so, to code that is slower and differs
+# in the last bits. `test_flags.py` runs a sweep both ways.
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+)
 # As throughtime.devices has it, before NumPy loads its BLAS.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
