@@ -5,6 +5,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+from compiled import CAREFULLY
 
 from throughtime.tasks import make_task
 
@@ -18,7 +19,7 @@ def batch(task, length, size=16, seed=0):
 @functools.cache
 def sampler(task):
     """The sampler of a task over keys, compiled once for all lengths."""
-    return jax.jit(jax.vmap(task.sample, (0, None)))
+    return jax.jit(jax.vmap(task.sample, (0, None)), compiler_options=CAREFULLY)
 
 
 @functools.cache

@@ -1,18 +1,26 @@
 """What tests of Lyapunov exponents share: a measurement of a system, linear maps, made growth."""
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import systems
+from compiled import CAREFULLY
 
 from throughtime import lyapunov as ly
 
 
 def measure(system, length, num_exponents=None, measure=ly.lyapunov_spectrum, **options):
-    """The spectrum of an autonomous system."""
+    """The spectrum of an autonomous system; two programs must round a chaotic orbit alike."""
     if num_exponents is not None:
         options["num_exponents"] = num_exponents
     inputs = systems.no_inputs(length, system.h0.dtype)
-    return jax.jit(lambda: measure(system.step, system.h0, inputs, **options))()
+
+    @partial(jax.jit, compiler_options=CAREFULLY)
+    def measured():
+        return measure(system.step, system.h0, inputs, **options)
+
+    return measured()
 
 
 def linear(matrix, dtype=jnp.float64):

@@ -97,7 +97,8 @@ def test_heatmap_of_zero_gradients_of_single_points_and_of_many_cells_draws_with
 
 
 def test_heatmap_refuses_two_settings():
-    summary = field(lambda g, T: g, [1.0, 2.0], [10, 100]).assign(batch_size=4)
+    summary = field(lambda g, T: g, [1.0, 2.0], [10, 100])
+    summary.insert(0, "batch_size", 4)  # before what was measured, as in every summary
     with pytest.raises(ValueError, match="but batch_size varies"):
         figures.ratio_heatmap(pd.concat([summary, summary.assign(batch_size=8)]))
 

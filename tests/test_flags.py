@@ -11,21 +11,35 @@ import pytest
 from throughtime.records import latest_run, load_run
 
 SWEEP = Path(__file__).parent.parent / "experiments" / "sweep.py"
-SIZES = ["hidden_features=6", "batch_size=2", "num_seeds=2", "sequence_length=30", "dtype=float64"]
+SIZES = ["hidden_features=6", "batch_size=2", "num_seeds=2", "sequence_length=30"]
+
+
+def measured(folder, flags, *overrides):
+    """The record of a point, compiled in some way in a process of its own."""
+    folder.mkdir()
+    environment = os.environ | {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(folder)}
+    command = [sys.executable, str(SWEEP), *SIZES, *overrides]
+    subprocess.run(command, cwd=folder, check=True, env=environment, stdout=subprocess.DEVNULL)
+    runs = folder / "results" / "sweep" / "runs"
+    return load_run(runs, latest_run(runs))[0][0]
 
 
 @pytest.mark.slow
 def test_a_sweep_gives_the_same_numbers_however_it_is_compiled(tmp_path):
-    found = {}
-    for flags in (os.environ["XLA_FLAGS"], ""):
-        folder = tmp_path / (flags or "as users have it")
-        folder.mkdir()
-        command = [sys.executable, str(SWEEP), "cell=lstm", "recurrent_scale=2", *SIZES]
-        environment = os.environ | {"XLA_FLAGS": flags, "XDG_CACHE_HOME": str(folder)}
-        subprocess.run(command, cwd=folder, check=True, env=environment)
-        runs = folder / "results" / "sweep" / "runs"
-        (record,), _ = load_run(runs, latest_run(runs))
-        found[flags] = record["curves"]
-    hasty, careful = found.values()
+    point = ["cell=lstm", "recurrent_scale=2", "dtype=float64"]
+    hasty = measured(tmp_path / "tests", os.environ["XLA_FLAGS"], *point)["curves"]
+    careful = measured(tmp_path / "users", "", *point)["curves"]
     assert np.abs(hasty - careful).max() < 1e-9  # nats, of 30 steps in float64
     assert np.ptp(careful) > 1
+
+
+@pytest.mark.slow
+def test_saturated_flax_units_are_said_to_have_collapsed_and_ours_have_not(tmp_path):
+    """1 − tanh² is 0 where tanh is rounded to 1, and how it is rounded is the compiler's matter."""
+    point = ["task=noise", "recurrent_scale=15", "hidden_features=1"]
+    flax = measured(tmp_path / "flax", "", "cell=flax_simple", *point)
+    ours = measured(tmp_path / "ours", "", "cell=elman", *point)
+    assert set(flax["each"]["status"]) == {"collapsed"}
+    assert set(ours["each"]["status"]) == {"ok"}
+    assert np.isfinite(ours["curves"]).all()
+    assert ours["curves"][:, 1].max() < -10

@@ -11,11 +11,12 @@ from made_results import point
 
 from throughtime import figures, frames, tables
 from throughtime.cells import as_step
+from throughtime.compilation import compiled
 from throughtime.paths import GradientPaths, gradient_paths
 from throughtime.points import PATHS
-from throughtime.programs import batch_source, network_source, program_key, structure_of
+from throughtime.programs import program_key, structure_of
 from throughtime.scaled import log_norm
-from throughtime.sweeps import refused, run_group
+from throughtime.sweeps import _drawn, points_at_once, refused, run_group
 
 T, SCALES = 12, (0.0, 1.5)
 BASE = point(
@@ -43,10 +44,10 @@ def test_the_names_are_the_measurements():
 
 def test_a_sweep_measures_what_gradient_paths_does(results):
     key = program_key(BASE)
-    seeds, lengths = np.array([[0, 1]] * 2, np.uint32), np.array([T] * 2, np.int32)
-    weights = network_source(key)(seeds, np.array(SCALES))[0]
-    inputs = batch_source(key)(np.zeros(2, np.uint32), lengths).inputs
-    cell = nnx.merge(structure_of(key), jax.tree.map(lambda leaf: leaf[1, 1], weights))
+    program = compiled(key, points_at_once(key), 1)
+    (weights, _), batches, _ = _drawn(program, [POINTS[1]] * program.size)
+    inputs = batches.inputs
+    cell = nnx.merge(structure_of(key), jax.tree.map(lambda leaf: leaf[0, 1], weights))
     h0 = as_step(cell).h0
     found = jax.jit(jax.vmap(lambda xs: gradient_paths(cell, h0, xs)))(inputs[1])
     for place, name in enumerate(PATHS):

@@ -167,18 +167,6 @@ def test_a_forward_pass_that_overflows_is_named_with_its_step():
         assert row["first_bad_step"] == step + 1
 
 
-def test_saturated_flax_units_are_said_to_have_collapsed_and_ours_have_not():
-    saturated = {"cell_options": (), "hidden_features": 1, "recurrent_scale": 15.0}
-    flax, ours = run(
-        point(cell="flax_simple", **saturated),
-        point(cell="elman", **saturated),
-    )
-    assert {row["status"] for row in rows(flax)} == {"collapsed"}
-    assert {row["status"] for row in rows(ours)} == {"ok"}
-    assert np.isfinite(ours.curves).all()
-    assert ours.curves[:, 1].max() < -10
-
-
 def test_exact_zeros_of_rectifiers_and_of_no_recurrence_are_true():
     dead, cut = run(
         point(cell_options=(("activation", "relu"),), hidden_features=1, sequence_length=60),

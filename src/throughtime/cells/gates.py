@@ -138,9 +138,10 @@ def _mlstm(cell: MLSTMCell, carry, inputs) -> dict[str, Gate]:
 
 def _forget_and_output(cell: SLSTMCell | MLSTMCell, f, o) -> dict[str, Gate]:
     """An exponential forget gate is not bounded, as no input gate of these cells is."""
+    output = _opened("output", [o])
     if cell.log_forget is FORGET_GATES["sigmoid"]:
-        return _opened("forget output", [f, o])
-    return _opened("output", [o])
+        return _opened("forget", [f]) | output  # an mLSTM has one for all units
+    return output
 
 
 def _flax_gru(cell: nnx.GRUCell, carry, inputs) -> dict[str, Gate]:
