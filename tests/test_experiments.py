@@ -130,7 +130,10 @@ def test_fast_composition_equals_hydras_own(hydra):
 def test_a_sweep_is_reported_from_its_records(tmp_path):
     grid = ["cell=elman,gru", "recurrent_scale=0.5,2", "sequence_length=3,8", *TINY[:3]]
     assert sweep(tmp_path, "-m", *grid).returncode == 0
-    report = [sys.executable, str(ROOT / "experiments" / "report.py"), "results/sweep"]
+    between = ["cell=elman", "recurrent_scale=1", "sequence_length=3", *TINY[:3]]
+    assert sweep(tmp_path, "-m", *between).returncode == 0
+    script = str(ROOT / "experiments" / "report.py")
+    report = [sys.executable, script, "results/sweep", "--run", "all"]
     done = subprocess.run(report, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert re.search(r"^elman: .*50 steps", done.stdout, re.MULTILINE)
@@ -140,6 +143,10 @@ def test_a_sweep_is_reported_from_its_records(tmp_path):
     stems = ("gradient_by_lag", "ratio_heatmap", "stable_bands", "mitigation_by_scale")
     figures = {f"{stem}.{kind}" for stem in stems for kind in ("png", "pdf")}
     assert made == {"runs", "report.html"} | tables | figures
+    with (tmp_path / "results" / "sweep" / "table.csv").open() as file:
+        assert len(file.readlines()) == 1 + 8 + 1  # all points; the page has what all cells share
+    page = (tmp_path / "results" / "sweep" / "report.html").read_text()
+    assert '"recurrent_scale":[0.5,2.0]' in page
 
 
 def test_spectra_are_swept_and_reported(tmp_path):

@@ -13,6 +13,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import OmegaConf
 
 from hydra_plugins.throughtime._composer import Composer
+from throughtime.cells import CELLS, SYSTEMS
 from throughtime.points import read_point
 
 ROOT = Path(__file__).parent.parent
@@ -40,7 +41,10 @@ def test_the_training_loop_is_watched(capsys):
 
 
 def test_the_programs_print_what_is_said_of_them(capsys):
-    log_ratio, zero_lag, *parts = printed(capsys, lambda block: "counted(" not in block)
+    found = printed(capsys, lambda block: "counted(" not in block)
+    *measured, log_ratio, zero_lag = found[:6]
+    parts = found[6:]
+    assert "It prints {} {} {} {}: of the gradient".format(*measured) in README
     assert f"is e^−{float(log_ratio[1:]):.0f} of the last" in README
     assert f"That is lag {zero_lag}." in README
     assert "prints {}, {}, {} and {}: of".format(*parts) in README
@@ -124,6 +128,12 @@ def test_every_picture_and_every_file_linked_exists(page):
         assert (page.parent / path).stat().st_size > 10_000
     for path in re.findall(r"(?<!!)\[[^]]*\]\(([^):#]*)[^)]*\)", text):
         assert (page.parent / path).exists(), path
+
+
+def test_every_cell_has_its_conventions():
+    named = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "conventions.md").read_text()))
+    assert named >= {path.stem for path in (ROOT / "conf" / "cell").glob("*.yaml")}
+    assert named >= {name for name in CELLS if name not in SYSTEMS}
 
 
 def test_the_table_shown_is_the_table_committed():

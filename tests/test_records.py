@@ -90,3 +90,23 @@ def test_missing_runs_and_foreign_files_are_named(tmp_path):
     (tmp_path / "records.jsonl").write_text('{"key": "a", "rows": []}\n')
     with pytest.raises(InputError, match="line 1: not a record of this version"):
         records.load_run(tmp_path, "empty")
+
+
+def test_all_runs_of_a_folder_together_hold_each_point_once(tmp_path):
+    fill(tmp_path, result(1.0), result(2.0), run_id="grid")
+    fill(tmp_path, result(3.0), run_id="between")
+    records.note_run(tmp_path / "between", [point(2.0).key, point(4.0).key], ORIGIN, "refuse")
+    found, missing = records.load_runs(tmp_path)
+    assert sorted(record["shared"]["recurrent_scale"] for record in found) == [1.0, 2.0, 3.0]
+    assert missing == 1
+
+
+def test_runs_of_different_code_are_not_reported_together(tmp_path):
+    fill(tmp_path, result(1.0), run_id="first")
+    fill(tmp_path, result(2.0), run_id="second", origin=ORIGIN | {"source": "other"})
+    with pytest.raises(
+        InputError, match="first and second differ in source other .*name one"
+    ):
+        records.load_runs(tmp_path)
+    with pytest.raises(InputError, match="no run is recorded under"):
+        records.load_runs(tmp_path / "nowhere")

@@ -34,6 +34,7 @@ _HOMES = {
     "paths": ("GradientPaths", "gradient_paths"),
     "parallel": ("cumulative_products", "parallel_rollout"),
     "scaled": ("Scaled", "log_norm"),
+    "measured": ("Measured", "measure"),
     "mitigations": ("MITIGATIONS", "Mitigation", "combine", "make_mitigation"),
     "objectives": ("Network", "Recipe"),
     "training": (

@@ -177,6 +177,7 @@ def load_runs(runs: Path) -> tuple[list[dict[str, Any]], int]:
     Raises:
         InputError: as `load_run`; or if two runs are of different code, versions or devices.
     """
+    latest_run(runs)  # there is one
     first, *others = ids = sorted(path.parent.name for path in runs.glob("*/points.txt"))
     origins = {run: json.loads((runs / run / "run.json").read_text())["origin"] for run in ids}
     for run in others:
