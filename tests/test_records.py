@@ -104,9 +104,7 @@ def test_all_runs_of_a_folder_together_hold_each_point_once(tmp_path):
 def test_runs_of_different_code_are_not_reported_together(tmp_path):
     fill(tmp_path, result(1.0), run_id="first")
     fill(tmp_path, result(2.0), run_id="second", origin=ORIGIN | {"source": "other"})
-    with pytest.raises(
-        InputError, match="first and second differ in source other .*name one"
-    ):
+    with pytest.raises(InputError, match=r"first and second differ in source other .*name one"):
         records.load_runs(tmp_path)
     with pytest.raises(InputError, match="no run is recorded under"):
         records.load_runs(tmp_path / "nowhere")
