@@ -74,8 +74,10 @@ def gradient_figures(found: list, rows, panels) -> dict[str, Any]:
         summary = tables.summarise(rows)
         return {"phase_diagram": figures.phase_diagram(summary, edge_predictions(summary))}
     print(bands.describe(bands.find(rows)))
-    curves = frames.curves_frame(found, panels["cell"])
-    drawn = {"gradient_by_lag": figures.gradient_by_lag(curves, panels)}
+    drawn = {}
+    if panels["cell"].nunique() <= MOST_PANELS:  # the page has the curves of more
+        curves = frames.curves_frame(found, panels["cell"])
+        drawn["gradient_by_lag"] = figures.gradient_by_lag(curves, panels)
     if rows["recurrent_scale"].nunique() > 1 and rows["sequence_length"].nunique() > 1:
         drawn["ratio_heatmap"] = figures.ratio_heatmap(tables.summarise(panels))
     return drawn
@@ -152,6 +154,9 @@ def training_figures(found: list, rows, panels) -> dict[str, Any]:
         drawn["success_by_length"] = figures.success_by_length(tables.summarise(panels))
     return drawn
 
+
+MOST_PANELS = 12
+"""Of curves by lag in a figure that can be read."""
 
 MOST_LINES = 7
 """In a panel; more settings are listed side by side instead."""

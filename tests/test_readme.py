@@ -130,6 +130,19 @@ def test_every_picture_and_every_file_linked_exists(page):
         assert (page.parent / path).exists(), path
 
 
+def test_the_league_shown_is_the_league_committed():
+    lines = (ROOT / "results" / "mitigation" / "league.md").read_text().splitlines()
+    table = [[one.strip() for one in line.strip("|").split("|")] for line in lines if "|" in line]
+    league = {line[0]: dict(zip(table[0], line, strict=True)) for line in table}
+    names = ("critical scale", "band, T = 1000", "×", "rate", "horizon", "saved")
+    shown = re.findall(
+        r"^\| `(\w+)` \| (.*(?:\|.*){5}) \|$", (ROOT / "README.md").read_text(), re.M
+    )
+    assert len(shown) == 10
+    for cell, numbers in shown:
+        assert numbers.split(" | ") == [league[cell][name] for name in names]
+
+
 def test_every_cell_has_its_conventions():
     named = set(re.findall(r"`(\w+)`", (ROOT / "docs" / "conventions.md").read_text()))
     assert named >= {path.stem for path in (ROOT / "conf" / "cell").glob("*.yaml")}

@@ -53,8 +53,11 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
         raise ValueError("there are no rows to summarise")
     measure = measure_of(rows)
     rows, keys = _checked(rows, measure), point_columns(rows)
+    origins = [name for name in PROVENANCE if name in rows]
+    rows = rows.assign(**{name: rows[name].astype(str) for name in origins})
+    shared = {name: rows[name].iloc[0] for name in origins if rows[name].nunique() == 1}
     lines = [
-        dict(zip(keys, key, strict=True)) | _summary(seeds, measure) | _provenance(seeds)
+        dict(zip(keys, key, strict=True)) | _summary(seeds, measure) | _provenance(seeds, shared)
         for key, seeds in rows.groupby(keys, dropna=False, observed=True)
     ]
     return pd.DataFrame(lines)
@@ -123,31 +126,41 @@ def _summary(seeds: pd.DataFrame, measure: Measure) -> dict[str, Any]:
     shares, word = statistics.verdict_shares(verdicts)
     line: dict[str, Any] = {"num_seeds": len(seeds), "num_ok": len(ok)}
     for name in measure.numbers:
-        line |= {f"{name}_{part}": x for part, x in _spread(ok[name].astype(float)).items()}
+        spread = _spread(ok[name].to_numpy(np.float64))
+        line |= {f"{name}_{part}": x for part, x in spread.items()}
     line |= measure.more(ok, seeds)
     line |= {f"share_{name}": share for name, share in shares.items()}
     return line | {"verdict": word, "status": _status(seeds["status"])}
 
 
-def _spread(values: pd.Series) -> dict[str, float]:
+def _spread(values: np.ndarray) -> dict[str, float]:
     """Median, deciles and interval; the deciles only rank, as nothing interpolates against -inf.
 
     What was not asked for, as the sum of exponents of which only some are known, is missing.
     """
-    if values.isna().all():
+    if np.isnan(values).all():
         return dict.fromkeys(("median", "q10", "q90", "ci_low", "ci_high"), np.nan)
-    low, high = statistics.quantile_interval(values.to_numpy(np.float64))
-    deciles = {"q10": values.quantile(0.1, "lower"), "q90": values.quantile(0.9, "higher")}
-    return {"median": values.median(), **deciles, "ci_low": low, "ci_high": high}
+    low, high = statistics.quantile_interval(values)
+    ends = {"q10": np.quantile(values, 0.1, method="lower")}
+    ends |= {"q90": np.quantile(values, 0.9, method="higher")}
+    return {"median": np.median(values), **ends, "ci_low": low, "ci_high": high}
 
 
 def _status(statuses: pd.Series) -> str:
+    if (statuses == "ok").all():
+        return "ok"
     counts = statuses[statuses != "ok"].value_counts().sort_index()
     return ", ".join(f"{name} {n}/{statuses.size}" for name, n in counts.items()) or "ok"
 
 
-def _provenance(seeds: pd.DataFrame) -> dict[str, Any]:
-    """Where the seeds' numbers come from: every distinct value, and the seconds they took."""
-    names = [name for name in PROVENANCE if name in seeds]
-    values = {name: "; ".join(sorted(set(seeds[name].astype(str)))) for name in names}
+def _provenance(seeds: pd.DataFrame, shared: dict[str, str]) -> dict[str, Any]:
+    """Where the seeds' numbers come from: every distinct value, and the seconds they took.
+
+    Of the values that all rows share they need not be looked for.
+    """
+    values = {
+        name: shared[name] if name in shared else "; ".join(sorted(set(seeds[name])))
+        for name in PROVENANCE
+        if name in seeds
+    }
     return values | {name: seeds[name].sum() for name in ("seconds",) if name in seeds}
