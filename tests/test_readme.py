@@ -42,9 +42,9 @@ def test_the_training_loop_is_watched(capsys):
 
 def test_the_programs_print_what_is_said_of_them(capsys):
     found = printed(capsys, lambda block: "counted(" not in block)
-    *measured, log_ratio, zero_lag = found[:6]
-    parts = found[6:]
-    assert "It prints {} {} {} {}: of the gradient".format(*measured) in README
+    gru, (*lstm, log_ratio, zero_lag), parts = found[:3], found[3:9], found[9:]
+    assert "It prints {} {} {}: 1 %".format(*gru) in README
+    assert "It prints {} {} {} {}: of the gradient".format(*lstm) in README
     assert f"is e^−{float(log_ratio[1:]):.0f} of the last" in README
     assert f"That is lag {zero_lag}." in README
     assert "prints {}, {}, {} and {}: of".format(*parts) in README
