@@ -235,6 +235,7 @@ FOUND = [
     ("-m hydra.launcher.job_dirs=bad", 2, "error: unknown hydra.launcher.job_dirs 'bad'"),
     ("-m hydra.sweeper.max_batch_size=0", 2, "max_batch_size must be at least 1, not 0."),
     ("hydra.nope=3", 2, "Could not override 'hydra.nope'"),
+    ("cell.forget_bias=1", 2, "the cell chosen has no option 'forget_bias'"),
     ("cell={a:1}", 2, "unknown option of cell 'a'"),
     ("name=☃", 2, "cannot read the override 'name=☃'"),
     (f"name={'x' * 300}", 2, "cannot write to results/xxx"),
