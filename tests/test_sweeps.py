@@ -13,6 +13,7 @@ from made_results import rows
 from throughtime import programs, sweeps
 from throughtime.adjoints import adjoint_log_norms
 from throughtime.cells import ACTIVATIONS, CELLS, as_step, hidden
+from throughtime.compilation import compiled
 from throughtime.initializers import INITIALIZERS
 from throughtime.mitigations import MITIGATIONS
 from throughtime.options import ACTIVATIONS as ACTIVATION_NAMES
@@ -102,9 +103,11 @@ def test_driven_tanh_network_grows_as_mean_field_theory_says(gain):
 def test_the_whole_path_equals_the_core_without_padding(cell, options):
     (result,) = run(point(cell=cell, cell_options=options, dtype="float64"))
     key = programs.program_key(result.point)
-    weights, readout = programs.draw_network(key, jnp.uint32(1), jnp.float64(1.2))
-    batch = programs.batch_source(key)(np.uint32([0]), np.int32([20]))
-    step, h0, unravel = as_step(nnx.merge(programs.structure_of(key), weights))
+    program = compiled(key, sweeps.points_at_once(key), 1)
+    (weights, readouts), batch, _ = sweeps._drawn(program, [result.point] * program.size)
+    second = jax.tree.map(lambda leaf: leaf[0, 1], weights)
+    step, h0, unravel = as_step(nnx.merge(programs.structure_of(key), second))
+    readout = readouts[0, 1]
     loss = lambda states: jnp.sum(hidden(unravel(states[-1])) @ readout) / 3  # noqa: E731
     one = lambda inputs: adjoint_log_norms(loss, step, h0, inputs)  # noqa: E731
     each = jax.jit(jax.vmap(one))(batch.inputs[0, :, -20:])

@@ -96,6 +96,8 @@ def _unknown_key(key: str) -> str:
     group, _, option = key.rpartition(".")
     if group in ("cell", "task", "diagnostic"):
         if option in known_options():
-            return f"the {group} chosen has no option {option!r}; conf/{group}/ lists those of each."
+            return (
+                f"the {group} chosen has no option {option!r}; conf/{group}/ lists those of each."
+            )
         return unknown(f"option of {group}", option, known_options())
     return unknown("key", key, known_keys())
