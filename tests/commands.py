@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import os
 import runpy
 import sys
 import warnings
@@ -38,11 +37,11 @@ def of_this_process(cache: Path) -> Iterator[None]:
 
 def run(arguments: list[str], folder: Path, warned: str = "default") -> Done:
     """Runs a script in a folder, within `of_this_process`; `warned`: what becomes of a warning."""
-    os.chdir(folder)
     sys.argv, code = arguments, 0
     out, err = io.StringIO(), io.StringIO()
     hydras = warnings.catch_warnings(action=warned, category=UserWarning)
-    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), hydras:
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(folder), streams[0], streams[1], hydras:
         try:
             runpy.run_path(arguments[0], run_name="__main__")
         except SystemExit as stop:

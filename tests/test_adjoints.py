@@ -77,7 +77,8 @@ def test_hundred_thousand_steps(dtype, digits, w):
 
 # Flax's gated cells take long to compile; ours and `flax_simple` run through the same identities.
 # The derivatives of the cells of `cell_steps` are tested with their equations.
-LONG, SLOW = ("flax_gru", "flax_lstm", "flax_optimized_lstm", *STEPS), pytest.mark.slow
+LONG = ("flax_gru", "flax_lstm", "flax_optimized_lstm", "slstm", "mlstm", *STEPS)
+SLOW = pytest.mark.slow
 
 
 def every_cell(dtype=jnp.float64):

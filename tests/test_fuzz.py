@@ -1,7 +1,6 @@
 """Any list of overrides: no traceback, and an exit code that says what was measured."""
 
 import itertools
-import os
 import tempfile
 from collections import namedtuple
 from pathlib import Path
@@ -31,7 +30,6 @@ def ask(*arguments):
         folder = Path(root, "of", "the", "user")
         folder.mkdir(parents=True)
         said = run([SWEEP, *arguments], folder, warned="ignore")  # Hydra's own
-        os.chdir(root)
         files = [path for path in Path(root).rglob("*") if path.is_file()]
         return Answer(*said, recorded(files), {path.name for path in files})
 
