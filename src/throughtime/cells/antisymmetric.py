@@ -92,15 +92,7 @@ class AntisymmetricCell(VectorCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         seen, *gate = self.terms(carry, inputs)
         change = tanh(seen)
         for terms in gate:

@@ -42,14 +42,6 @@ class ElmanCell(GatedCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         h = self.activation(self.input_terms(inputs) + self.recurrent_terms(carry))
         return h, h

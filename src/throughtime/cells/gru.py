@@ -56,15 +56,7 @@ class GRUCell(GatedCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         x_r, x_z, x_n = jnp.split(self.input_terms(inputs), 3, axis=-1)
         h_r, h_z, h_n = jnp.split(self.recurrent_terms(carry), 3, axis=-1)
         r = sigmoid(x_r + h_r)

@@ -113,15 +113,7 @@ class MinGRUCell(MinimalCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         a_z, n = jnp.split(self.input_terms(inputs), 2, axis=-1)
         # 1 − σ(a) = σ(−a), which loses no digits where the gate is open.
         h = self.constant_gain() * sigmoid(-a_z) * carry + sigmoid(a_z) * n
@@ -170,15 +162,7 @@ class MinLSTMCell(MinimalCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         a_i, a_f, n = jnp.split(self.input_terms(inputs), 3, axis=-1)
         # f/(f + i) = σ(ln f − ln i): a ratio of gates that may both be below the float range.
         a = jax.nn.log_sigmoid(a_f) - jax.nn.log_sigmoid(a_i)

@@ -71,15 +71,7 @@ class MGUCell(GatedCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         a, x_n = self.gate_terms(carry, inputs)
         f = sigmoid(a)
         n = tanh(x_n + self.recurrent_terms(f * carry, 1))
@@ -133,15 +125,7 @@ class UGRNNCell(GatedCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         terms = self.input_terms(inputs) + self.recurrent_terms(carry)
         g, n = jnp.split(terms, 2, axis=-1)
         h = sigmoid(g) * carry + sigmoid(-g) * tanh(n)
@@ -219,15 +203,7 @@ class MinimalRNNCell(GatedCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         u, z = self.gate_terms(carry, inputs)
         h = sigmoid(u) * carry + sigmoid(-u) * z
         return h, h

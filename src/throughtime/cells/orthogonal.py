@@ -87,15 +87,7 @@ class ExpRNNCell(VectorCell):
     def __call__(
         self, carry: Float[Array, "*B n"], inputs: Float[Array, "*B d"]
     ) -> tuple[Float[Array, "*B n"], Float[Array, "*B n"]]:
-        """One step; see the class.
-
-        Args:
-            carry: h_{t−1}, ``(…, N)``.
-            inputs: x_t, ``(…, d)``.
-
-        Returns:
-            h_t, twice: as the carry and as the output.
-        """
+        """One step from h_{t−1} to h_t; see the class, and `VectorCell` for the shapes."""
         turned = turn(self.map, carry, skew(self.skew_kernel[...]))
         terms = inputs @ self.input_kernel[...] + self.gain[...] * turned
         h = mod_relu(terms, jnp.broadcast_to(self.bias[...], terms.shape))

@@ -7,7 +7,10 @@ from flax import nnx
 
 
 class VectorCell(nnx.RNNCellBase):
-    """A recurrent cell of vectors, as Flax has them, but for its step.
+    """A recurrent cell of vectors, as Flax has them, but for its step, ``cell(carry, inputs)``.
+
+    A step takes the carry, h_{t−1} of ``(…, N)``, and the inputs x_t of ``(…, d)``. It returns h_t
+    twice, as the carry and as the output. Cells with another state say so at their own step.
 
     Attributes:
         in_features: d, numbers per input.
