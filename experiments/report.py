@@ -7,7 +7,7 @@ python experiments/report.py results/mitigation --run all
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from throughtime.command_line import one_sentence
 
@@ -22,6 +22,30 @@ def main() -> None:
         report(arguments.folder, arguments.run)
 
 
+Report = tuple[list[Path], dict[str, Any]]
+"""The files written, and the figures by name."""
+
+
+class Run(NamedTuple):
+    """What was measured, as every report takes it.
+
+    Attributes:
+        folder: results/<name>.
+        found: the records.
+        rows: one for each network.
+        panels: the rows with all that varies within a cell in its name.
+        summary: one line for each point.
+        are_several: whether they are all runs of the folder.
+    """
+
+    folder: Path
+    found: list
+    rows: Any
+    panels: Any
+    summary: Any
+    are_several: bool
+
+
 def report(folder: Path, run_id: str | None) -> None:
     """Write tables and figures of one run and print what they say."""
     from throughtime import figures, frames, records, tables
@@ -30,107 +54,122 @@ def report(folder: Path, run_id: str | None) -> None:
     one = run_id or records.latest_run(runs)
     found, missing = records.load_runs(runs) if one == "all" else records.load_run(runs, one)
     rows = frames.rows_frame(found)
-    written = tables.write_table(rows, folder)
-    panels = tables.one_series_a_cell(rows)
-    diagnostic = rows["diagnostic"].iloc[0]
-    if diagnostic == "training":
-        panels = each_scale_its_own(panels)
-        written += tables.write_course(frames.course_frame(found, panels["cell"]), folder)
-        if tables.can_be_foretold(rows):
-            written += tables.write_foretold(rows, folder)
-    to_read, drawn = None, {}
-    if tables.can_be_compared(rows):
-        league, saved, paths = tables.write_league(rows, folder, default_curves(found, panels))
-        written, to_read = written + paths, tables.league_to_read(league)
-        drawn |= {"stable_bands": figures.stable_bands(league)}
-        drawn |= {"mitigation_by_scale": figures.mitigation_by_scale(saved)}
-    if one == "all":
-        found, rows, panels = on_shared_scales(found, rows, panels)
-    drawn |= FIGURES[diagnostic](found, rows, panels)
+    summary, panels = tables.summarise(rows), tables.one_series_a_cell(rows)
+    run = Run(folder, found, rows, panels, summary, one == "all")
+    written = tables.write_table(summary, folder)
+    own, drawn = REPORTS[rows["diagnostic"].iloc[0]](run)
+    written += own
     for name, figure in drawn.items():
         written += figures.save(figure, folder / name)
-    if diagnostic == "gradient":
-        written.append(write_page(found, rows, folder, to_read))
     print("written: " + ", ".join(str(path) for path in written))
     if missing:
         print(f"{missing} points of this run are missing; the same sweep command runs them.")
 
 
-def on_shared_scales(found: list, rows, panels) -> tuple:
+def gradient_report(run: Run) -> Report:
+    """The league, where there is one; curves, heat map and the page to explore them."""
+    from throughtime import figures, tables
+
+    written, drawn, to_read = [], {}, None
+    if tables.can_be_compared(run.rows):
+        curves = default_curves(run)
+        league, saved, written = tables.write_league(run.rows, run.folder, curves)
+        drawn |= {"stable_bands": figures.stable_bands(league)}
+        drawn |= {"mitigation_by_scale": figures.mitigation_by_scale(saved)}
+        to_read = tables.league_to_read(league)
+    run = on_shared_scales(run) if run.are_several else run
+    return [*written, write_page(run, to_read)], drawn | gradient_figures(run)
+
+
+def on_shared_scales(run: Run) -> Run:
     """What was measured at recurrent scales that all cells share, which figures and page show."""
-    by_scale = rows.groupby("recurrent_scale")["cell"].nunique()
-    shared = set(by_scale.index[by_scale == rows["cell"].nunique()])
-    chosen = [record for record in found if record["shared"]["recurrent_scale"] in shared]
-    kept = rows["recurrent_scale"].isin(shared)
-    return chosen, rows[kept].reset_index(drop=True), panels[kept].reset_index(drop=True)
+    by_scale = run.rows.groupby("recurrent_scale")["cell"].nunique()
+    shared = set(by_scale.index[by_scale == run.rows["cell"].nunique()])
+
+    def kept(frame):
+        return frame[frame["recurrent_scale"].isin(shared)].reset_index(drop=True)
+
+    found = [record for record in run.found if record["shared"]["recurrent_scale"] in shared]
+    frames = {"rows": kept(run.rows), "panels": kept(run.panels), "summary": kept(run.summary)}
+    return run._replace(found=found, **frames)
 
 
-def gradient_figures(found: list, rows, panels) -> dict[str, Any]:
+def gradient_figures(run: Run) -> dict[str, Any]:
     """The gradient by lag, and what is left of it as a field; prints the stable scales."""
     from throughtime import bands, figures, frames, tables
     from throughtime.predictions import edge_predictions
 
-    if rows["input_scale"].nunique() > 1 and rows["sequence_length"].nunique() == 1:
-        summary = tables.summarise(rows)
+    lengths, summary = run.rows["sequence_length"].nunique(), run.summary
+    if run.rows["input_scale"].nunique() > 1 and lengths == 1:
         return {"phase_diagram": figures.phase_diagram(summary, edge_predictions(summary))}
-    print(bands.describe(bands.find(rows)))
+    print(bands.describe(bands.find(summary)))
     drawn = {}
-    if panels["cell"].nunique() <= MOST_PANELS:  # the page has the curves of more
-        curves = frames.curves_frame(found, panels["cell"])
-        drawn["gradient_by_lag"] = figures.gradient_by_lag(curves, panels)
-    if rows["recurrent_scale"].nunique() > 1 and rows["sequence_length"].nunique() > 1:
-        drawn["ratio_heatmap"] = figures.ratio_heatmap(tables.summarise(panels))
+    if run.panels["cell"].nunique() <= MOST_PANELS:  # the page has the curves of more
+        curves = frames.curves_frame(run.found, run.panels["cell"])
+        drawn["gradient_by_lag"] = figures.gradient_by_lag(curves, run.panels)
+    if run.rows["recurrent_scale"].nunique() > 1 and lengths > 1:
+        drawn["ratio_heatmap"] = figures.ratio_heatmap(tables.one_series_a_cell(summary))
     return drawn
 
 
-def write_page(found: list, rows, folder: Path, league) -> Path:
+def write_page(run: Run, league) -> Path:
     """Write report.html; of all that varies within a cell the page lets choose the dtype alone."""
     from throughtime import frames, tables
     from throughtime.page import page
     from throughtime.tables.written import replace
 
+    rows = run.rows
     named = tables.one_series_a_cell(rows.drop(columns="dtype")).assign(dtype=rows["dtype"])
-    curves = frames.curves_frame(found, named["cell"])
-    html = page(named, curves, league, title=folder.resolve().name)
-    return replace(folder / "report.html", html)
+    curves = frames.curves_frame(run.found, named["cell"])
+    html = page(named, curves, league, title=run.folder.resolve().name)
+    return replace(run.folder / "report.html", html)
 
 
-def spectrum_figures(found: list, rows, panels) -> dict[str, Any]:
+def default_curves(run: Run):
+    """The curves at the default recurrent scale and the longest sequences: of all, far too many."""
+    from throughtime import frames, tables
+
+    where = {"recurrent_scale": tables.SCALE, "sequence_length": run.rows["sequence_length"].max()}
+    chosen = [one for one in run.found if where.items() <= one["shared"].items()]
+    here = (run.panels[list(where)] == list(where.values())).all(axis=1)
+    cells = run.panels.loc[here, "cell"]
+    return frames.curves_frame(chosen, cells) if chosen else None
+
+
+def spectrum_report(run: Run) -> Report:
     """The leading exponent by scale beside theory, and spectra where more than it was measured."""
     from throughtime import figures, frames, tables
     from throughtime.predictions import exponent_predictions
 
     drawn = {}
-    if rows["recurrent_scale"].nunique() > 1:
-        predicted = exponent_predictions(panels)
-        summary = tables.summarise(panels)
+    if run.rows["recurrent_scale"].nunique() > 1:
+        predicted = exponent_predictions(run.panels)
+        summary = tables.one_series_a_cell(run.summary)
         drawn["exponent_by_scale"] = figures.exponent_by_scale(summary, predicted)
-    if any(record["curves"].shape[1] > 1 for record in found):
-        exponents = frames.spectra_frame(found, panels["cell"])
+    if any(record["curves"].shape[1] > 1 for record in run.found):
+        exponents = frames.spectra_frame(run.found, run.panels["cell"])
         drawn["spectra"] = figures.spectra(exponents)
-    return drawn
+    return [], drawn
 
 
-def paths_figures(found: list, rows, panels) -> dict[str, Any]:
+def paths_report(run: Run) -> Report:
     """Which way the gradient goes."""
     from throughtime import figures, frames
 
-    return {"gradient_paths": figures.gradient_paths(frames.paths_frame(found, panels["cell"]))}
+    paths = frames.paths_frame(run.found, run.panels["cell"])
+    return [], {"gradient_paths": figures.gradient_paths(paths)}
 
 
-def default_curves(found: list, panels):
-    """The curves at the default recurrent scale and the longest sequences: of all, far too many."""
+def training_report(run: Run) -> Report:
+    """The course of every training, and what foretells it; who solves the task at which length."""
     from throughtime import frames, tables
 
-    longest = panels["sequence_length"].max()
-    chosen = [
-        record
-        for record in found
-        if record["shared"]["recurrent_scale"] == tables.SCALE
-        and record["shared"]["sequence_length"] == longest
-    ]
-    where = (panels["recurrent_scale"] == tables.SCALE) & (panels["sequence_length"] == longest)
-    return frames.curves_frame(chosen, panels.loc[where, "cell"]) if chosen else None
+    panels = each_scale_its_own(run.panels)
+    course = frames.course_frame(run.found, panels["cell"])
+    written = tables.write_course(course, run.folder)
+    if tables.can_be_foretold(run.rows):
+        written += tables.write_foretold(run.rows, run.folder)
+    return written, training_figures(panels, course)
 
 
 def each_scale_its_own(panels):
@@ -140,17 +179,16 @@ def each_scale_its_own(panels):
     return panels.assign(cell=panels["cell"] + panels["recurrent_scale"].map(", scale {:g}".format))
 
 
-def training_figures(found: list, rows, panels) -> dict[str, Any]:
-    """Loss and horizon over updates, and who solves the task at which length."""
-    from throughtime import figures, frames, tables
+def training_figures(panels, course) -> dict[str, Any]:
+    """Loss and horizon over updates; of many settings what they come to, side by side."""
+    from throughtime import figures, tables
 
-    if panels["cell"].nunique() > MOST_LINES and rows["solved_below"].notna().any():
-        lengths = panels["sequence_length"]
+    lengths = panels["sequence_length"]
+    if panels["cell"].nunique() > MOST_LINES and panels["solved_below"].notna().any():
         each = panels["cell"] + (lengths.map(", T = {}".format) if lengths.nunique() > 1 else "")
         return {"remedies": figures.remedies(tables.summarise(panels.assign(cell=each)))}
-    course = frames.course_frame(found, panels["cell"])
     drawn = {"loss": figures.loss_by_update(course), "horizon": figures.horizon_by_update(course)}
-    if rows["sequence_length"].nunique() > 1:
+    if lengths.nunique() > 1:
         drawn["success_by_length"] = figures.success_by_length(tables.summarise(panels))
     return drawn
 
@@ -161,12 +199,13 @@ MOST_PANELS = 12
 MOST_LINES = 7
 """In a panel; more settings are listed side by side instead."""
 
-FIGURES = {
-    "gradient": gradient_figures,
-    "spectrum": spectrum_figures,
-    "paths": paths_figures,
-    "training": training_figures,
+REPORTS = {
+    "gradient": gradient_report,
+    "spectrum": spectrum_report,
+    "paths": paths_report,
+    "training": training_report,
 }
+"""Of each diagnostic the tables of its own, written, and its figures."""
 
 if __name__ == "__main__":
     main()

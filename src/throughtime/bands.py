@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from throughtime import statistics
-from throughtime.tables import RATIO, scale_range, series_columns, summarise
+from throughtime.tables import RATIO, scale_range, series_columns, summary_of
 
 
 def find(
@@ -28,7 +28,7 @@ def find(
         Columns: cell and every setting that varies within it, sequence_length, the band (NaN where
         there is none), scale_min, scale_max, num_scales, num_undefined, limit, text.
     """
-    summary = frame if f"{RATIO}_median" in frame else summarise(frame)
+    summary = summary_of(frame)
     series = series_columns(summary)
     lines = []
     for key, points in summary.groupby(series, dropna=False, observed=True):

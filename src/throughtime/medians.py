@@ -59,11 +59,22 @@ def median_curve(curves: pd.DataFrame, rows: pd.DataFrame) -> MedianCurve:
     norms = curves.pivot(index="lag", columns="seed", values="log_norm").to_numpy(np.float64)
     if not np.isfinite(norms[0]).all() or not (norms < np.inf).all():
         raise ValueError("a curve with status ok has an undefined lag, or no gradient at lag 0")
-    decades = (norms - norms[0]) / np.log(10)
-    low = np.quantile(decades, 0.1, axis=1, method="lower")
-    high = np.quantile(decades, 0.9, axis=1, method="higher")
     lost = {name: _half_lost(rows[name]) for name in LOST}
-    return MedianCurve(np.median(decades, axis=1), low, high, lost)
+    return MedianCurve(*middle_and_band((norms - norms[0]) / np.log(10)), lost)
+
+
+def middle_and_band(curves: Float[np.ndarray, "T n"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is drawn of several curves: at every lag the median and the band around it.
+
+    Args:
+        curves: one in each column, of any unit.
+
+    Returns:
+        The median, and the 10% and the 90% order statistic, ``(T,)`` each.
+    """
+    low = np.quantile(curves, 0.1, axis=1, method="lower")
+    high = np.quantile(curves, 0.9, axis=1, method="higher")
+    return np.median(curves, axis=1), low, high
 
 
 def _half_lost(lags: pd.Series) -> float:

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from throughtime.figures.panels import DOUBLE_COLUMN, label, spaced, style
+from throughtime.medians import middle_and_band
 
 COLUMNS = 3
 """Scales that are drawn, at most: the ends, and one between."""
@@ -67,11 +68,9 @@ def _draw(axes: Axes, paths: pd.DataFrame) -> None:
     }
     for name, look in LOOKS.items():
         decades = (norms[name] - norms["whole"][:1]) / np.log(10)
-        median = np.median(decades, axis=1)
+        median, low, high = middle_and_band(decades)
         lags = np.flatnonzero(np.isfinite(median))
         axes.plot(lags, median[lags], label=name, **look)
-        low = np.quantile(decades, 0.1, axis=1, method="lower")
-        high = np.quantile(decades, 0.9, axis=1, method="higher")
         band = {"color": look["color"], "alpha": 0.15, "linewidth": 0}
         axes.fill_between(lags, low[lags], high[lags], **band)
     axes.yaxis.set_major_formatter(lambda y, _: rf"$10^{{{y:.0f}}}$")

@@ -11,6 +11,7 @@ from throughtime.tables.summary import (
     point_columns,
     series_columns,
     summarise,
+    summary_of,
 )
 from throughtime.tables.written import (
     describe_point,
@@ -42,6 +43,7 @@ __all__ = [
     "scale_range",
     "series_columns",
     "summarise",
+    "summary_of",
     "write_course",
     "write_foretold",
     "write_league",

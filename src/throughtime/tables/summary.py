@@ -63,6 +63,18 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def summary_of(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows summarised; what is a summary already as it is.
+
+    Args:
+        frame: rows, or their summary.
+
+    Returns:
+        What `summarise` returns.
+    """
+    return frame if "num_ok" in frame else summarise(frame)
+
+
 def point_columns(frame: pd.DataFrame) -> list[str]:
     """The columns that say which point was measured, in rows and in summaries alike."""
     names = list(frame.columns)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from throughtime.tables.measures import Measure, measure_of
-from throughtime.tables.summary import series_columns, summarise
+from throughtime.tables.summary import series_columns, summarise, summary_of
 
 MAX_DECIMALS = 4
 """Of a printed number: 1e-4 decades are 0.02% of the gradient."""
@@ -37,17 +37,17 @@ def headline_table(summary: pd.DataFrame) -> pd.DataFrame:
     return texts.pivot(index=index, columns="sequence_length", values="text").fillna("–")
 
 
-def write_table(rows: pd.DataFrame, directory: str | os.PathLike[str]) -> list[Path]:
+def write_table(frame: pd.DataFrame, directory: str | os.PathLike[str]) -> list[Path]:
     """Write table.csv (the summary, floats exact), table.md and table.tex, each whole or not.
 
     Args:
-        rows: one row per point and seed.
+        frame: rows, or their summary.
         directory: made if it does not exist.
 
     Returns:
         The three paths.
     """
-    summary, measure = summarise(rows), measure_of(rows)
+    summary, measure = summary_of(frame), measure_of(frame)
     printed = _printed(headline_table(summary))
     details = "" if measure.details is None else _details(summary, measure.details)
     caption = measure.caption or CAPTION.format(text=measure.text, percent="%")
