@@ -33,4 +33,6 @@ def made(growth):
     """A spectrum of a growth that is made up."""
     growth = jnp.asarray(growth)
     codes = jnp.int32(0), jnp.int32(-1)
-    return ly.LyapunovSpectrum(growth.mean(axis=0), growth, *codes, jnp.array(-30.0))
+    return ly.LyapunovSpectrum(
+        growth.mean(axis=0), growth, *codes, jnp.array(-30.0), jnp.bool_(False)
+    )

@@ -49,11 +49,11 @@ def test_what_has_no_jacobians_is_refused(function):
         return h
 
     h0, inputs = jnp.zeros(3), systems.no_inputs(4)
-    with pytest.raises(ValueError, match="an orbit without inputs has no Jacobians"):
+    with pytest.raises(ValueError, match="inputs must have at least 1 step, not 0"):
         function(same, h0, systems.no_inputs(0))
-    with pytest.raises(ValueError, match=r"h0 must be a vector of floats, not int32\[3\]"):
+    with pytest.raises(ValueError, match=r"h0 must be of .*float64, not int32"):
         function(same, jnp.zeros(3, jnp.int32), inputs)
     with pytest.raises(ValueError, match=r"turns a state float64\[3\] into float64\[2\]; it must"):
         function(lambda h, x: h[:2], h0, inputs)
-    with pytest.raises(ValueError, match=r"into float32\[3\]; it must return what it is given"):
+    with pytest.raises(ValueError, match=r"into float32\[3\]; it must return the shape and dtype"):
         function(lambda h, x: h.astype(jnp.float32), h0, inputs)

@@ -164,10 +164,14 @@ def test_status_and_step_are_data_under_vmap():
         ((jnp.ones(3), 5), {"num_exponents": 4}, "1 to 3 exponents, not 4"),
         ((jnp.ones(3), 5), {"num_exponents": 0}, "1 to 3 exponents, not 0"),
         ((jnp.ones(0), 5), {}, "1 to 0 exponents, not 0"),
-        ((jnp.ones(3), 0), {}, "0 steps, which 0 does not"),
-        ((jnp.ones(3), 5), {"transient": 5}, "5 steps, which 5 does not"),
-        ((jnp.ones(3), 5), {"transient": -1}, "which -1 does not"),
-        ((jnp.ones(3, jnp.int32), 5), {}, "vector of floats, not int32"),
+        ((jnp.ones(3), 0), {}, "inputs must have at least 1 step, not 0"),
+        ((jnp.ones(3), 5), {"transient": 5}, r"transient must be in \[0, 4\] for 5 steps, not 5"),
+        ((jnp.ones(3), 5), {"transient": -1}, r"in \[0, 4\] for 5 steps, not -1"),
+        (
+            (jnp.ones(3, jnp.int32), 5),
+            {},
+            "h0 must be of .*float64, not int32",
+        ),
     ],
 )
 def test_what_has_no_exponents_is_refused(arguments, options, message):

@@ -16,9 +16,18 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Float, Int, PyTree, Shaped
 
-from throughtime.dynamics import Step, held, pad_front, rollout
+from throughtime.dynamics import (
+    Step,
+    check_step,
+    first_true,
+    held,
+    pad_front,
+    rollout,
+    starts,
+    trajectory,
+)
 from throughtime.scaled import Scaled, from_float, log_norm, rescale, shift
 
 Loss = Callable[[Float[Array, "T n"]], Float[Array, ""]]
@@ -97,21 +106,8 @@ def _sum(a: Scaled, b: Scaled) -> Scaled:
     return Scaled(lower + upper, top)
 
 
-def starts(h0: Float[Array, " n"], states: Float[Array, "T n"]) -> Float[Array, "T n"]:
-    """The states from which each step starts, h_0 … h_{T−1}.
-
-    Args:
-        h0: the state before the first input, ``(n,)``.
-        states: h_1 … h_T, ``(T, n)``.
-
-    Returns:
-        ``(T, n)``. A Jacobian taken at h_t for step t would be one state late.
-    """
-    return jnp.concatenate([h0[None], states[:-1]])
-
-
 def adjoint_states(
-    loss: Loss, step: Step, h0: Float[Array, " n"], inputs: Float[Array, "T d"]
+    loss: Loss, step: Step, h0: Shaped[Array, "..."], inputs: Shaped[Array, "..."]
 ) -> Scaled:
     """The gradient of a loss by every state, dL/dh_1 … dL/dh_T, right at any length.
 
@@ -131,15 +127,16 @@ def adjoint_states(
     References:
         Werbos 1990, Proc. IEEE 78(10); Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, eq. 3–5.
     """
-    states = rollout(step, h0, inputs)
-    return pull_back(step, jax.grad(loss)(states), starts(h0, states), inputs)[1]
+    check_step(step, h0, inputs)
+    run = trajectory(step, h0, inputs)
+    return pull_back(step, jax.grad(loss)(run.states), run.previous, inputs)[1]
 
 
 def adjoint_log_norms(
     loss: Loss,
     step: Step,
-    h0: Float[Array, " n"],
-    inputs: Float[Array, "T d"],
+    h0: Shaped[Array, "..."],
+    inputs: Shaped[Array, "..."],
     *,
     segment: int | None = None,
 ) -> Float[Array, " T"]:
@@ -169,6 +166,7 @@ def adjoint_log_norms(
         raise ValueError("segment needs a StepwiseLoss, a loss that is a sum over steps.")
     if segment < 1:
         raise ValueError(f"segment must be at least 1, not {segment}.")
+    check_step(step, h0, inputs)
     return _segmented_log_norms(loss, step, h0, inputs, segment)
 
 
@@ -200,8 +198,8 @@ def parameter_gradient_by_lag(
     loss: Loss,
     step: Callable[[PyTree, Float[Array, " n"], Float[Array, " d"]], Float[Array, " n"]],
     parameters: PyTree,
-    h0: Float[Array, " n"],
-    inputs: Float[Array, "T d"],
+    h0: Shaped[Array, "..."],
+    inputs: Shaped[Array, "..."],
 ) -> Scaled:
     """How much of ∂L/∂θ each lag contributes: the use of θ at step t = T − k has lag k.
 
@@ -229,20 +227,20 @@ def parameter_gradient_by_lag(
     def frozen(h, x):
         return step(parameters, h, x)
 
-    states = rollout(frozen, h0, inputs)
-    previous = starts(h0, states)
-    adjoints = pull_back(frozen, jax.grad(loss)(states), previous, inputs)[1]
+    check_step(frozen, h0, inputs)
+    run = trajectory(frozen, h0, inputs)
+    adjoints = pull_back(frozen, jax.grad(loss)(run.states), run.previous, inputs)[1]
 
     def immediate(adjoint: Scaled, h, x):
         pullback = jax.vjp(lambda theta: step(unravel(theta), h, x), theta)[1]
         return rescale(pullback(adjoint.mantissa)[0], adjoint.exponent)
 
-    by_step = jax.vmap(immediate)(adjoints, previous, inputs)
+    by_step = jax.vmap(immediate)(adjoints, run.previous, inputs)
     return Scaled(by_step.mantissa[::-1], by_step.exponent[::-1])
 
 
 def plain_adjoints(
-    loss: Loss, step: Step, h0: Float[Array, " n"], inputs: Float[Array, "T d"]
+    loss: Loss, step: Step, h0: Shaped[Array, "..."], inputs: Shaped[Array, "..."]
 ) -> Float[Array, "T n"]:
     """The same gradient as plain BPTT in floats has it, with all that underflows and overflows.
 
@@ -257,6 +255,7 @@ def plain_adjoints(
     Returns:
         ``(T, n)`` in the dtype of ``h0``: what an optimiser running in that dtype is given.
     """
+    check_step(step, h0, inputs)
     unperturbed = jnp.zeros((len(inputs), len(h0)), h0.dtype)
     return jax.grad(lambda e: loss(rollout(step, h0, inputs, e)))(unperturbed)
 
@@ -271,18 +270,6 @@ class LostLags(NamedTuple):
 
     first_zero: Int[Array, ""]
     first_inf: Int[Array, ""]
-
-
-def first_true(flags: Bool[Array, " T"]) -> Int[Array, ""]:
-    """The index of the first true flag, or −1.
-
-    Args:
-        flags: ``(T,)``.
-
-    Returns:
-        An int32 scalar.
-    """
-    return jnp.where(jnp.any(flags), jnp.argmax(flags), -1).astype(jnp.int32)
 
 
 def lost_lags(adjoints: Float[Array, "T *n"]) -> LostLags:

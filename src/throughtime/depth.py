@@ -11,32 +11,33 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
 from jaxtyping import Array, Float
 
-from throughtime.adjoints import pull_back, starts
-from throughtime.cells import StackedCell, as_step, hidden
-from throughtime.dynamics import Step, held, rollout
-from throughtime.models import Model, start
-from throughtime.scaled import Scaled, norm, rescale
+from throughtime.adjoints import pull_back
+from throughtime.cells import CellStep, StackedCell, as_step, output_shape
+from throughtime.dynamics import Trajectory, held, trajectory
+from throughtime.models import Model
+from throughtime.scaled import Scaled, add, norm, rescale
 
 
 class _Layer(NamedTuple):
-    """A layer as a driven system, where it has been, and what is read out of its states.
+    """A layer as a driven system, where it has been, and at which steps it moved."""
 
-    Before its inputs, a layer that does not move at every step has a flag, as `held` wants it.
-    """
+    cell: CellStep
+    run: Trajectory
+    moves: Float[Array, " T"]
 
-    step: Step
-    flags: int
-    inputs: Float[Array, "T e"]
-    previous: Float[Array, "T n"]
-    states: Float[Array, "T n"]
-    read: Callable[[Float[Array, " n"]], Float[Array, " m"]]
+    def step(self, h, moves, x):
+        """The system: the cell where it moves, at rest where not."""
+        return held(self.cell.step)(h, jnp.concatenate([moves[None], x]))
+
+    def outputs(self, previous, states, inputs):
+        """What it puts out at every step; while it rests, that of the carry it has."""
+        return jax.vmap(self.cell.output)(previous, states, inputs)
 
 
 def gradients_by_layer(
-    cell: nnx.RNNCellBase,
+    cell: Any,
     loss: Callable[[Float[Array, "T m"]], Float[Array, ""]],
     inputs: Float[Array, "T d"],
     *,
@@ -55,7 +56,7 @@ def gradients_by_layer(
 
     Args:
         cell: a stack; any other cell is one layer.
-        loss: maps the outputs ``(T, m)``, what is read out of the top layer, to a scalar.
+        loss: maps the outputs ``(T, m)``, of the top layer, to a scalar.
         inputs: x_1 … x_T, ``(T, d)``, in the cell's dtype; `jax.vmap` over a batch.
         upward: whether the way up to the next layer, within the step, counts.
 
@@ -74,7 +75,8 @@ def gradients_by_layer(
     if len(inputs) == 0:
         raise ValueError("inputs must have at least 1 step, not 0.")
     layers = _orbits(cell, inputs)
-    outputs = jax.vmap(layers[-1].read)(layers[-1].states)
+    top = layers[-1].run
+    outputs = layers[-1].outputs(top.previous, top.states, top.inputs)
     above = Scaled(jax.grad(loss)(outputs), jnp.zeros(len(inputs), jnp.int32))
     norms = []
     for depth, layer in enumerate(reversed(layers)):
@@ -120,7 +122,7 @@ def gradients_by_direction(
         ValueError: if T is 0.
     """
     states = model.states(inputs)
-    width = hidden(start(model.cell)).size
+    width = output_shape(model.cell).shape[-1]
     forward, backward = states[:, :width], states[:, width:]
 
     def by_forward(h):
@@ -143,39 +145,51 @@ def _orbits(cell: Any, inputs: Float[Array, "T d"]) -> list[_Layer]:
     for one, stride in zip(cells, every, strict=True):
         layer = _orbit(one, inputs, stride)
         layers.append(layer)
-        inputs = jax.vmap(layer.read)(layer.states)
+        inputs = layer.outputs(layer.run.previous, layer.run.states, layer.run.inputs)
     return layers
 
 
 def _orbit(cell: Any, inputs: Float[Array, "T d"], stride: int) -> _Layer:
     """One layer on its inputs, moving at every stride-th step."""
-    step, h0, unravel = as_step(cell)
-    if stride > 1:
-        moves = (jnp.arange(len(inputs)) + 1) % stride == 0
-        inputs = jnp.concatenate([moves[:, None].astype(inputs.dtype), inputs], axis=1)
-        step = held(step)
-    states = rollout(step, h0, inputs)
-
-    def read(h):
-        return hidden(unravel(h))
-
-    return _Layer(step, int(stride > 1), inputs, starts(h0, states), states, read)
+    bridge = as_step(cell)
+    moves = ((jnp.arange(len(inputs)) + 1) % stride == 0).astype(inputs.dtype)
+    flagged = jnp.concatenate([moves[:, None], inputs], axis=1)
+    run = trajectory(held(bridge.step), bridge.h0, flagged)
+    return _Layer(bridge, run._replace(inputs=inputs), moves)
 
 
 def _backward(layer: _Layer, above: Scaled) -> tuple[Scaled, Scaled, Scaled]:
-    """What a layer is told from above, pulled back through it.
+    """The gradient by what a layer put out, pulled back through it.
 
     Returns the gradients by its nodes, the part of them that comes by way of the layer's own next
-    step, and the gradients by its inputs.
+    step, and the gradients by its inputs. An output may be made of the carry before its step and of
+    the input besides the new carry.
     """
-    (direct,) = _pulled(jax.vmap(layer.read), above, layer.states)
-    nodes = pull_back(layer.step, direct, layer.previous, layer.inputs)[1]
-    by_state, by_input = _pulled(jax.vmap(layer.step), nodes, layer.previous, layer.inputs)
-    onward = jax.tree.map(lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])]), by_state)
-    return nodes, onward, by_input._replace(mantissa=by_input.mantissa[:, layer.flags :])
+    previous, states, inputs = layer.run.previous, layer.run.states, layer.run.inputs
+    read_before, direct, read_input = _pulled(layer.outputs, above, previous, states, inputs)
+    flagged = jnp.concatenate([layer.moves[:, None], inputs], axis=1)
+    told = _added(direct, _one_step_back(read_before))
+    nodes = pull_back(held(layer.cell.step), told, previous, flagged)[1]
+
+    def steps(hs, xs):
+        return jax.vmap(layer.step)(hs, layer.moves, xs)
+
+    by_state, by_input = _pulled(steps, nodes, previous, inputs)
+    onward = _one_step_back(_added(by_state, read_before))
+    return nodes, onward, _added(by_input, read_input)
 
 
 def _pulled(f: Callable, cotangents: Scaled, *points: Array) -> list[Scaled]:
     """Cotangents ``(T, n)`` times the derivatives of f by each of its arguments, row by row."""
     found = jax.vjp(f, *points)[1](cotangents.mantissa)
     return [rescale(mantissa, cotangents.exponent) for mantissa in found]
+
+
+def _one_step_back(rows: Scaled) -> Scaled:
+    """What step t says of the state before it, told to that state; nothing follows the last."""
+    return jax.tree.map(lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])]), rows)
+
+
+def _added(a: Scaled, b: Scaled) -> Scaled:
+    """The sum of two lists of rows, each row with an exponent of its own."""
+    return jax.vmap(add)(a, b)

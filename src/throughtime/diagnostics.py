@@ -5,24 +5,16 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from flax import nnx
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
-from throughtime.adjoints import (
-    LostLags,
-    first_true,
-    lost_lags,
-    plain_adjoints,
-    pull_back,
-    starts,
-)
-from throughtime.cells import as_step, hidden
-from throughtime.dynamics import held, rollout
+from throughtime.adjoints import LostLags, lost_lags, plain_adjoints, pull_back
+from throughtime.cells import CellStep, as_step, initial_carry
+from throughtime.dynamics import Trajectory, first_true, held, rollout, trajectory
 from throughtime.lyapunov import LyapunovSpectrum, lyapunov_spectrum
 from throughtime.lyapunov.frames import initial_frame
 from throughtime.names import known
 from throughtime.paths import gradient_paths
-from throughtime.scaled import Scaled, common_exponent, norm
+from throughtime.scaled import Scaled, beside, by_step, common_exponent, norm
 from throughtime.tasks import Sample
 
 
@@ -31,7 +23,8 @@ class GradientDiagnostics(NamedTuple):
 
     Attributes:
         norms: ‖dL/dh_{T−k}‖ by lag k = 0 … T−1, over the states of the whole batch, ``(T,)``.
-            Lags beyond the sequence, in the padding, mean nothing.
+            Lags beyond the sequence, in the padding, mean nothing. Where outputs are made of
+            nothing that the carry hands on, their gradient stands beside that of the state.
         loss: L.
         lost: where BPTT in the run's own floats has exactly 0, and something that is not finite.
         first_bad_step: the first step 1 … T at which a state is not finite; 0 if all are.
@@ -44,54 +37,96 @@ class GradientDiagnostics(NamedTuple):
 
 
 def gradient_diagnostics(
-    cell: nnx.RNNCellBase,
+    cell: Any,
     readout: Float[Array, "m k"],
     loss: Callable,
     batch: Sample,
-    length: Int[Array, ""],
+    length: Int[Array, "*B"],
 ) -> GradientDiagnostics:
     """Measure dL/dh_t for every step of one network on a batch of sequences.
 
-    y_t = hidden(h_t) @ readout,    L = mean over the batch of Σ_t weight_t · loss(y_t, target_t)
+    L = mean over the batch of Σ_t weight_t · loss(y_t @ readout, target_t),  y_t the cell's output
 
     Args:
         cell: any recurrent cell.
-        readout: linear read-out of the hidden state, ``(m, k)``.
-        loss: maps outputs ``(T, k)`` and targets to the loss of each step, ``(T,)``.
+        readout: linear read-out of the cell's output, ``(m, k)``.
+        loss: maps answers ``(T, k)`` and targets to the loss of each step, ``(T,)``.
         batch: samples with a leading batch axis; the sequences fill the last ``length`` steps.
-        length: the sequences' length, at most T; may be traced.
+        length: the sequences' length, at most T, or that of each, ``(B,)``; may be traced.
 
     Returns:
-        The diagnostics, as arrays.
+        The diagnostics, as arrays. At a lag that a sequence is too short for it has no gradient.
     """
     num_sequences, num_steps = batch.weights.shape
-    step, h0, unravel = as_step(cell, dtype=batch.inputs.dtype)
-    step = held(step)
-    live = jnp.arange(num_steps, dtype=jnp.int32) >= num_steps - length
+    dtype = batch.inputs.dtype
+    carry = initial_carry(cell, batch.inputs.shape[-1])
+    bridge, own = (as_step(cell, carry, dtype=dtype, exact=exact) for exact in (True, False))
+    lengths = jnp.broadcast_to(length, (num_sequences,))
+    live = jnp.arange(num_steps, dtype=jnp.int32)[None] >= num_steps - lengths[:, None]
 
-    def sequence_loss(states, sample):
-        outputs = jax.vmap(lambda h: hidden(unravel(h)) @ readout)(states)
-        weighted = jnp.where(sample.weights > 0, sample.weights * loss(outputs, sample.targets), 0)
+    def sequence_loss(outputs, sample):
+        answers = outputs.reshape(num_steps, -1) @ readout
+        weighted = jnp.where(sample.weights > 0, sample.weights * loss(answers, sample.targets), 0)
         return jnp.sum(weighted) / num_sequences
 
-    def one(sample):
-        flag = live[:, None].astype(sample.inputs.dtype)
-        inputs = jnp.concatenate([flag, sample.inputs], axis=1)
-        states = rollout(step, h0, inputs)
-        value, direct = jax.value_and_grad(sequence_loss)(states, sample)
-        adjoints = pull_back(step, direct, starts(h0, states), inputs)[1]
-        plain = plain_adjoints(lambda states: sequence_loss(states, sample), step, h0, inputs)
-        return value, norm(adjoints), plain, jnp.all(jnp.isfinite(states), axis=1)
+    def one(sample, live):
+        def of_outputs(outputs):
+            return sequence_loss(outputs, sample)
 
-    values, norms, plain, finite = jax.vmap(one)(batch)
-    by_lag = Scaled(norms.mantissa[:, ::-1], norms.exponent[:, ::-1])
-    bad = first_true(~jnp.all(finite, axis=0))
+        flags = live[:, None].astype(dtype)
+        flagged = jnp.concatenate([flags, sample.inputs], axis=1)
+        value, adjoints, finite = _scaled_adjoints(bridge, of_outputs, sample.inputs, flagged)
+        plain = _plain_adjoints(own, of_outputs, sample.inputs, flagged)
+        return value, norm(adjoints), plain, finite
+
+    values, norms, plain, finite = jax.vmap(one)(batch, live)
+    mantissas = jnp.where(live, norms.mantissa, 0)
+    by_lag = Scaled(mantissas[:, ::-1], norms.exponent[:, ::-1])
+    lost = lost_lags(jnp.where(live.T[..., None], jnp.swapaxes(plain, 0, 1), 0))
     return GradientDiagnostics(
         norms=jax.vmap(lambda over_batch: norm(common_exponent(over_batch)), in_axes=1)(by_lag),
         loss=jnp.sum(values),
-        lost=_within(length, lost_lags(jnp.swapaxes(plain, 0, 1))),
-        first_bad_step=jnp.where(bad < 0, 0, bad - (num_steps - length) + 1),
+        lost=_within(jnp.max(lengths), lost),
+        first_bad_step=_first_bad_step(finite, lengths),
     )
+
+
+def _scaled_adjoints(bridge: CellStep, loss: Callable, inputs, flagged):
+    """The loss, dL/dh_1 … dL/dh_T beyond the float range, and which states are finite."""
+    run = trajectory(held(bridge.step), bridge.h0, flagged)
+
+    def of_states(states):
+        return loss(bridge.outputs(run._replace(states=states, inputs=inputs)))
+
+    value, direct = jax.value_and_grad(of_states)(run.states)
+    adjoints = pull_back(held(bridge.step), direct, run.previous, flagged)[1]
+    if bridge.is_apart(inputs[0]):
+        outputs = bridge.outputs(run._replace(inputs=inputs))
+        adjoints = beside(adjoints, by_step(jax.grad(loss)(outputs)))
+    return value, adjoints, jnp.all(jnp.isfinite(run.states), axis=1)
+
+
+def _plain_adjoints(own: CellStep, loss: Callable, inputs, flagged) -> Float[Array, "T n"]:
+    """The same as plain backpropagation has it, with the derivatives of the cell's own code."""
+    step = held(own.step)
+
+    def run(states):
+        return Trajectory(own.h0, states, inputs)
+
+    plain = plain_adjoints(lambda states: loss(own.outputs(run(states))), step, own.h0, flagged)
+    if not own.is_apart(inputs[0]):
+        return plain
+    outputs = own.outputs(run(rollout(step, own.h0, flagged)))
+    return jnp.concatenate([plain, jax.grad(loss)(outputs).reshape(len(inputs), -1)], axis=1)
+
+
+def _first_bad_step(finite: Bool[Array, "B T"], lengths: Int[Array, " B"]) -> Int[Array, ""]:
+    """The first step 1 … T, of any sequence, at which a state is not finite; 0 if all are."""
+    num_steps = finite.shape[1]
+    places = jax.vmap(first_true)(~finite)
+    steps = jnp.where(places < 0, num_steps + 1, places - (num_steps - lengths) + 1)
+    first = jnp.min(steps)
+    return jnp.where(first > num_steps, 0, first)
 
 
 def _within(length: Int[Array, ""], lost: LostLags) -> LostLags:
@@ -100,7 +135,7 @@ def _within(length: Int[Array, ""], lost: LostLags) -> LostLags:
 
 
 def spectrum_diagnostics(
-    cell: nnx.RNNCellBase,
+    cell: Any,
     batch: Sample,
     *,
     num_exponents: int | None = None,
@@ -145,6 +180,7 @@ def spectrum_diagnostics(
         status=each.status[worst],
         first_bad_step=jnp.min(steps),
         floor=jnp.max(each.floor),
+        rounded=jnp.any(each.rounded),
     )
 
 
@@ -162,7 +198,7 @@ class PathDiagnostics(NamedTuple):
     first_bad_step: Int[Array, ""]
 
 
-def path_diagnostics(cell: nnx.RNNCellBase, batch: Sample) -> PathDiagnostics:
+def path_diagnostics(cell: Any, batch: Sample) -> PathDiagnostics:
     """Split ∂m_T/∂m_t of one network, m its memory, by the way the gradient takes.
 
     whole = highway + gates + recurrent, as `gradient_paths` has them

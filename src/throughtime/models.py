@@ -11,15 +11,15 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from throughtime.cells import hidden
+from throughtime.cells import initial_carry, output_shape
 from throughtime.initializers import gaussian
 
 
 class Model(nnx.Module):
     """A recurrent network with a linear read-out; bidirectional with a second cell.
 
-    y_t = [h_t, g_t] @ kernel + bias,    h_t = hidden(cell: x_1 … x_t),
-    g_t = hidden(backward: x_T … x_t)
+    y_t = [h_t, g_t] @ kernel + bias,    h_t = output of cell after x_1 … x_t,
+    g_t = output of backward after x_T … x_t
 
     The directions share nothing but the read-out. A stack in each (`StackedCell`) makes both deep;
     their layers do not mix. Nothing is known here of padding: all T steps are the sequence.
@@ -34,7 +34,7 @@ class Model(nnx.Module):
         ValueError: if ``out_features`` is below 1, or the cells differ in d or in dtype.
 
     Attributes:
-        kernel: ``(m, k)``, N(0, 1/m), m the numbers read out of the cell and of its companion.
+        kernel: ``(m, k)``, N(0, 1/m), m the outputs of the cell and of its companion.
         bias: ``(k,)``, zeros.
 
     References:
@@ -43,14 +43,14 @@ class Model(nnx.Module):
 
     def __init__(
         self,
-        cell: nnx.RNNCellBase,
+        cell: Any,
         out_features: int,
         *,
         backward: nnx.RNNCellBase | None = None,
         rngs: nnx.Rngs,
     ):
         cells: list[Any] = [cell] if backward is None else [cell, backward]
-        rests = [hidden(start(one)) for one in cells]
+        rests = [output_shape(one) for one in cells]
         if out_features < 1:
             raise ValueError(f"out_features must be at least 1, not {out_features}.")
         if len({(one.in_features, rest.dtype) for one, rest in zip(cells, rests, strict=True)}) > 1:
@@ -85,10 +85,10 @@ class Model(nnx.Module):
             h_1 … h_T, ``(T, m)``; of a bidirectional model [h_t, g_t], both in the order of the
             inputs, so that g_t has read x_T … x_t.
         """
-        forward = follow(self.cell, start(self.cell), inputs)[1]
+        forward = follow(self.cell, initial_carry(self.cell), inputs)[1]
         if self.backward is None:
             return forward
-        backward = follow(self.backward, start(self.backward), inputs[::-1])[1]
+        backward = follow(self.backward, initial_carry(self.backward), inputs[::-1])[1]
         return jnp.concatenate([forward, backward[::-1]], axis=1)
 
     def read(self, states: Float[Array, "*T m"]) -> Float[Array, "*T k"]:
@@ -104,20 +104,8 @@ class Model(nnx.Module):
         return products + jnp.broadcast_to(self.bias[...], products.shape)
 
 
-def start(cell: Any) -> PyTree:
-    """The carry of one sequence before its first input.
-
-    Args:
-        cell: any recurrent cell.
-
-    Returns:
-        The cell's own initial carry, without a batch axis.
-    """
-    return cell.initialize_carry((cell.in_features,), nnx.Rngs(0))
-
-
 def follow(
-    cell: nnx.RNNCellBase, carry: PyTree, inputs: Float[Array, "T d"]
+    cell: Any, carry: PyTree, inputs: Float[Array, "T d"]
 ) -> tuple[PyTree, Float[Array, "T m"]]:
     """Run a cell along a sequence.
 
@@ -127,13 +115,12 @@ def follow(
         inputs: x_1 … x_T, ``(T, d)``.
 
     Returns:
-        The last carry, and what is read out of the carry after each step, ``(T, m)``.
+        The last carry, and the outputs of all steps, ``(T, m)``.
     """
     graphdef, state = nnx.split(cell)
 
     def step(carry, x):
-        carry, _ = nnx.merge(graphdef, state)(carry, x)
-        return carry, hidden(carry)
+        return nnx.merge(graphdef, state)(carry, x)
 
     return jax.lax.scan(step, carry, inputs)
 
@@ -172,7 +159,7 @@ def one_to_many(model: Model, x: Float[Array, " d"], num_steps: int) -> Float[Ar
     References:
         Graves 2013, Generating sequences with recurrent neural networks, arXiv:1308.0850.
     """
-    return _generate(model, start(model.cell), x, num_steps)
+    return _generate(model, initial_carry(model.cell), x, num_steps)
 
 
 def many_to_one(model: Model, inputs: Float[Array, "T d"]) -> Float[Array, " k"]:
@@ -190,10 +177,10 @@ def many_to_one(model: Model, inputs: Float[Array, "T d"]) -> Float[Array, " k"]
     Returns:
         ``(k,)``.
     """
-    last = follow(model.cell, start(model.cell), inputs)[1][-1]
+    last = follow(model.cell, initial_carry(model.cell), inputs)[1][-1]
     if model.backward is None:
         return model.read(last)
-    first = follow(model.backward, start(model.backward), inputs[::-1])[1][-1]
+    first = follow(model.backward, initial_carry(model.backward), inputs[::-1])[1][-1]
     return model.read(jnp.concatenate([last, first]))
 
 
@@ -213,7 +200,7 @@ def many_to_many(model: Model, inputs: Float[Array, "T d"]) -> Float[Array, "T k
 
 
 def encode_decode(
-    encoder: nnx.RNNCellBase, decoder: Model, inputs: Float[Array, "T d"], num_steps: int
+    encoder: Any, decoder: Model, inputs: Float[Array, "T d"], num_steps: int
 ) -> Float[Array, "S k"]:
     """A sequence of inputs, then a sequence of outputs of another length.
 
@@ -239,7 +226,7 @@ def encode_decode(
     References:
         Sutskever, Vinyals, Le 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078.
     """
-    given, wanted = start(encoder), start(decoder.cell)
+    given, wanted = initial_carry(encoder), initial_carry(decoder.cell)
     if _layout(given) != _layout(wanted):
         raise ValueError(
             f"the decoder must have a carry like the encoder's, {_layout(given)}, not "
@@ -265,8 +252,8 @@ def _generate(model: Model, carry: PyTree, x: Float[Array, " d"], num_steps: int
 
     def step(now, _):
         copy = nnx.merge(graphdef, state)
-        carry, _ = copy.cell(*now)
-        y = copy.read(hidden(carry))
+        carry, output = copy.cell(*now)
+        y = copy.read(output)
         return (carry, y), y
 
     return jax.lax.scan(step, (carry, x), length=num_steps)[1]

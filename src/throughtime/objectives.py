@@ -9,9 +9,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, Key, PyTree
 
-from throughtime.adjoints import starts
-from throughtime.cells import as_step, hidden
-from throughtime.dynamics import held, pad_front, rollout
+from throughtime.cells import as_step
+from throughtime.dynamics import held, pad_front, rollout, starts, trajectory
 from throughtime.mitigations import Mitigation
 from throughtime.tasks import Sample, Task
 
@@ -98,7 +97,7 @@ def evaluate(
 
     def one(key):
         sample = task.sample(key, length)
-        outputs = _hidden_outputs(cell, sample.inputs)
+        outputs = _all_outputs(cell, sample.inputs)
         answers = outputs @ network.kernel + network.bias[None]
         return _loss_of(recipe, network, outputs, sample), task.error(answers, sample)
 
@@ -132,10 +131,10 @@ def _loss_of(recipe: Recipe, network: Network, outputs, sample: Sample) -> Float
     return jnp.sum(jnp.where(sample.weights > 0, sample.weights * losses, 0))
 
 
-def _hidden_outputs(cell, inputs: Float[Array, "T d"]) -> Float[Array, "T m"]:
-    """What the cell puts out after each step of a sequence."""
-    step, h0, unravel = as_step(cell)
-    return jax.vmap(lambda h: hidden(unravel(h)))(rollout(step, h0, inputs))
+def _all_outputs(cell, inputs: Float[Array, "T d"]) -> Float[Array, "T m"]:
+    """The outputs of a sequence, with the derivatives that training sees."""
+    bridge = as_step(cell, exact=False)
+    return bridge.outputs(bridge.follow(inputs))
 
 
 def _outputs(recipe: Recipe, cell, inputs: Float[Array, "T d"]) -> Float[Array, "T m"]:
@@ -146,7 +145,7 @@ def _outputs(recipe: Recipe, cell, inputs: Float[Array, "T d"]) -> Float[Array, 
     (Williams & Peng 1990, BPTT(h; h')).
     """
     if recipe.remedy.window is None:
-        return _hidden_outputs(cell, inputs)
+        return _all_outputs(cell, inputs)
     piece, reach = recipe.remedy.window
     return _truncated_outputs(cell, inputs, min(piece, len(inputs)), reach)
 
@@ -156,9 +155,9 @@ def _truncated_outputs(cell, inputs, piece: int, reach: int) -> Float[Array, "T 
     length = len(inputs)
     reach = min(max(reach, piece), length)
     num_pieces = math.ceil(length / piece)
-    step, h0, unravel = as_step(cell)
+    bridge = as_step(cell, exact=False)
     flagged = pad_front(inputs, reach + num_pieces * piece - length)
-    step = held(step)
+    step, h0 = held(bridge.step), bridge.h0
     # The first `reach` states of the padded sequence are all h_0.
     known = jax.lax.stop_gradient(starts(h0, rollout(step, h0, flagged)))
 
@@ -166,8 +165,8 @@ def _truncated_outputs(cell, inputs, piece: int, reach: int) -> Float[Array, "T 
         end = reach + (index + 1) * piece
         xs = jax.lax.dynamic_slice_in_dim(flagged, end - reach, reach)
         begin = jax.lax.dynamic_index_in_dim(known, end - reach, keepdims=False)
-        return rollout(step, begin, xs)[reach - piece :]
+        run = trajectory(step, begin, xs)
+        return bridge.outputs(run._replace(inputs=xs[:, 1:]))[reach - piece :]
 
-    states = jax.vmap(one)(jnp.arange(num_pieces, dtype=jnp.int32))
-    states = states.reshape(-1, len(h0))[num_pieces * piece - length :]
-    return jax.vmap(lambda h: hidden(unravel(h)))(states)
+    outputs = jax.vmap(one)(jnp.arange(num_pieces, dtype=jnp.int32))
+    return outputs.reshape(-1, outputs.shape[-1])[num_pieces * piece - length :]

@@ -33,9 +33,8 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree, Shaped
 
-from throughtime.adjoints import starts
 from throughtime.cells import CellStep, GRUCell, LSTMCell, as_step, hidden
-from throughtime.dynamics import rollout
+from throughtime.dynamics import trajectory
 from throughtime.scaled import Scaled, add, common_exponent, from_float, norm, rescale
 
 _READS: dict[type, dict[str, str]] = {
@@ -178,9 +177,8 @@ def _by_lag(cell, h0, inputs, adjoints, measured: Callable[[Scaled], Scaled]) ->
     """One backward pass over the parts; of each lag only what is measured is kept."""
     reads, bridge = _checked(cell, h0, inputs)
     apart, size = _told_apart(cell, reads, bridge), cell.hidden_features
-    states = rollout(bridge.step, h0, inputs)
-    previous = starts(h0, states)
-    sound = jnp.all(jnp.isfinite(h0)) & jnp.all(jnp.isfinite(states))
+    run = trajectory(bridge.step, h0, inputs)
+    sound = jnp.all(jnp.isfinite(h0)) & jnp.all(jnp.isfinite(run.states))
     rows = jnp.where(sound, _rows(adjoints, h0, size), jnp.nan)
 
     def memory(matrix: Scaled) -> Scaled:
@@ -193,7 +191,7 @@ def _by_lag(cell, h0, inputs, adjoints, measured: Callable[[Scaled], Scaled]) ->
 
     start, nothing = from_float(rows), from_float(0 * rows)
     begin = (start, start, nothing, nothing)
-    found = jax.lax.scan(backward, begin, (previous, inputs), reverse=True)[1]
+    found = jax.lax.scan(backward, begin, (run.previous, inputs), reverse=True)[1]
     return jax.tree.map(lambda by_step: by_step[::-1], found)
 
 

@@ -13,7 +13,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, UInt
 
-from throughtime.cells import hidden
+from throughtime import traced
+from throughtime.cells import as_step, output_shape
 from throughtime.diagnostics import DIAGNOSTICS
 from throughtime.initializers import gaussian
 from throughtime.mitigations import Mitigation, combine
@@ -158,8 +159,7 @@ def draw_network(key: ProgramKey, seed: UInt[Array, ""], scale: Float[Array, ""]
     cell_key, readout_key = jax.random.split(jax.random.key(seed))
     cell = make(key, scale, nnx.Rngs(cell_key))
     weights = nnx.split(cell)[1]
-    size = hidden(cell.initialize_carry((cell.in_features,), nnx.Rngs(0))).size
-    shape = (size, task_of(key).out_features)
+    shape = (*output_shape(cell).shape, task_of(key).out_features)
     return weights, gaussian()(readout_key, shape, jnp.dtype(key.dtype))
 
 
@@ -190,6 +190,23 @@ def kind_of(key: ProgramKey) -> CellKind:
     """
     options = tuple(sorted(_cell_options(key).items()))
     return CellKind(key.cell, options, task_of(key).in_features)
+
+
+@functools.cache
+def may_be_rounded(key: ProgramKey, is_silent: bool) -> bool:
+    """Whether a gradient of 0 may be one that is only too small for the floats.
+
+    Args:
+        key: the program.
+        is_silent: whether the recurrent scale is 0.
+
+    Returns:
+        False where zeros are exact: rectifiers, linear cells, and weights of 0 where the state has
+        no other way.
+    """
+    cell = make(key, 0.0 if is_silent else 1.0, nnx.Rngs(0))
+    step, h0, _ = as_step(cell)
+    return bool(traced.may_be_rounded(step, h0, jnp.zeros(cell.in_features, h0.dtype)))
 
 
 def state_size_of(key: ProgramKey) -> int:

@@ -23,6 +23,7 @@ COMPARABLE = ("schema", "source", *PACKAGES, "python", "platform", "device", "ma
 
 NUMERICS = (
     "adjoints",
+    "batches",
     "cells",
     "compilation",
     "crews",
@@ -46,6 +47,7 @@ NUMERICS = (
     "sweeps",
     "tasks",
     "training",
+    "traced",
     "trainings",
     "watching",
 )

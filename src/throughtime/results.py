@@ -1,6 +1,6 @@
 """What was measured at a point, as the columns of a table; or why nothing was."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -53,6 +53,7 @@ def results_of(
     points: Sequence[Point],
     measured: GradientDiagnostics | LyapunovSpectrum | PathDiagnostics,
     shared: dict[str, Any],
+    may_be_rounded: Callable[[Point], bool] = lambda point: True,
 ) -> list[Result]:
     """What a program returned, point by point, in float64 on the host.
 
@@ -60,6 +61,7 @@ def results_of(
         points: that it measured.
         measured: arrays with leading axes points, which may be longer, and networks.
         shared: columns that all these points have in common.
+        may_be_rounded: whether a gradient of 0 at a point may be one that is only too small.
 
     Returns:
         The results, in order.
@@ -72,10 +74,12 @@ def results_of(
     curves = natural_logs(measured.norms)
     if isinstance(measured, PathDiagnostics):
         lines = zip(points, curves, measured.defect, measured.first_bad_step, strict=False)
-        return [_paths_result(*line, shared) for line in lines]
+        return [_paths_result(*line, shared, may_be_rounded) for line in lines]
     plain = jax.tree.map(np.ndarray.tolist, measured._replace(norms=None))
     return [
-        _gradient_result(point, curves[i, :, : point.sequence_length], _at(plain, i), shared)
+        _gradient_result(
+            point, curves[i, :, : point.sequence_length], _at(plain, i), shared, may_be_rounded
+        )
         for i, point in enumerate(points)
     ]
 
@@ -101,7 +105,7 @@ def _at(plain, index: int):
     )
 
 
-def _gradient_result(point: Point, curves: np.ndarray, measured, shared) -> Result:
+def _gradient_result(point: Point, curves: np.ndarray, measured, shared, may_be_rounded) -> Result:
     """The columns of one point: what its gradients are."""
     horizons = [statistics.horizon(curve) for curve in curves]
     bad = [_or_none(step, 0) for step in measured.first_bad_step]
@@ -116,12 +120,14 @@ def _gradient_result(point: Point, curves: np.ndarray, measured, shared) -> Resu
         "first_inf_lag": [_or_none(lag, -1) for lag in measured.lost.first_inf],
         "first_bad_step": bad,
         "loss": [float(loss) for loss in measured.loss],
-        "status": [_status(point, step, curve) for step, curve in zip(bad, curves, strict=True)],
+        "status": _statuses(point, bad, curves, may_be_rounded),
     }
     return with_columns(point, shared, each, curves)
 
 
-def _paths_result(point: Point, curves: np.ndarray, defects, bad_steps, shared) -> Result:
+def _paths_result(
+    point: Point, curves: np.ndarray, defects, bad_steps, shared, may_be_rounded
+) -> Result:
     """The columns of one point: the rate of each path; −∞ is one that nothing takes."""
     bad = [_or_none(int(step), 0) for step in bad_steps]
     whole = curves[..., 0]
@@ -135,7 +141,7 @@ def _paths_result(point: Point, curves: np.ndarray, defects, bad_steps, shared) 
         "defect": [float(defect) for defect in defects],
         "verdict": [statistics.verdict(curve) for curve in whole],
         "first_bad_step": bad,
-        "status": [_status(point, step, curve) for step, curve in zip(bad, whole, strict=True)],
+        "status": _statuses(point, bad, whole, may_be_rounded),
     }
     return with_columns(point, shared, each, curves)
 
@@ -198,13 +204,7 @@ def _or_none(value: int, nothing: int) -> int | None:
     return None if value == nothing else value
 
 
-def _status(point: Point, bad_step: int | None, curve: np.ndarray) -> str:
-    """Whether the numbers of a network are true.
-
-    An exactly zero gradient is true for a dead rectifier and for a recurrent scale of 0; elsewhere
-    it means that saturated states were rounded to where the derivative is 0 in floats.
-    """
-    if bad_step is not None or np.isnan(curve).any() or np.isposinf(curve).any():
-        return "nonfinite"
-    exact = dict(point.cell_options).get("activation") == "relu" or point.recurrent_scale == 0
-    return "collapsed" if np.isneginf(curve).any() and not exact else "ok"
+def _statuses(point: Point, bad_steps: list, curves, may_be_rounded) -> list[str]:
+    """The standing of each network of a point."""
+    pairs = zip(curves, bad_steps, strict=True)
+    return [statistics.status(*pair, lambda: may_be_rounded(point)) for pair in pairs]

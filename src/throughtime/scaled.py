@@ -12,10 +12,11 @@ flushed to zero; it could not have changed the group's norm.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 
@@ -42,6 +43,27 @@ def at_least_float32(dtype) -> jnp.dtype:
         float32 for bfloat16 and float16, which have no QR, no eigenvalues and no digits for logs.
     """
     return jnp.dtype(dtype if jnp.finfo(dtype).bits >= 32 else jnp.float32)
+
+
+FLOATS = ("bfloat16", "float16", "float32", "float64")
+"""The float types whose bits are read here: IEEE's layout of sign, exponent and fraction."""
+
+
+def check_floats(name: str, array: Any) -> None:
+    """Refuse what is no array of floats that can be measured.
+
+    Args:
+        name: of the array, for the sentence.
+        array: anything.
+
+    Raises:
+        TypeError: if it is no array.
+        ValueError: if it is of another dtype than `FLOATS`.
+    """
+    if not isinstance(array, jax.Array | np.ndarray):
+        raise TypeError(f"{name} must be an array, not a {type(array).__name__}.")
+    if str(array.dtype) not in FLOATS:
+        raise ValueError(f"{name} must be of {', '.join(FLOATS)}, not {array.dtype}.")
 
 
 def _word(dtype) -> tuple[jnp.dtype, int, int]:
@@ -115,6 +137,19 @@ def from_float(x: Float[Array, "..."]) -> Scaled:
     return rescale(x, jnp.zeros((), jnp.int32))
 
 
+def by_step(x: Float[Array, "T ..."]) -> Scaled:
+    """Represent an array of floats with one exponent for each of its rows, flattened.
+
+    Args:
+        x: floats ``(T, …)``.
+
+    Returns:
+        mantissa ``(T, m)``, exponent ``(T,)``.
+    """
+    rows = x.reshape(len(x), -1)
+    return rescale(rows, jnp.zeros(len(x), jnp.int32))
+
+
 def to_float(scaled: Scaled) -> Float[Array, "..."]:
     """The plain floats ``mantissa · 2^exponent``: 0 or inf where they leave the float range."""
     return shift(scaled.mantissa, scaled.exponent)
@@ -151,6 +186,24 @@ def add(a: Scaled, b: Scaled) -> Scaled:
     """
     both = Scaled(jnp.stack([a.mantissa, b.mantissa]), jnp.stack([a.exponent, b.exponent]))
     return total(both)
+
+
+def beside(a: Scaled, b: Scaled) -> Scaled:
+    """Two rows of groups side by side, one exponent for each pair of groups.
+
+    Args:
+        a: mantissa ``(*prefix, n)``, exponent ``(*prefix,)``.
+        b: mantissa ``(*prefix, m)``, exponent likewise.
+
+    Returns:
+        mantissa ``(*prefix, n + m)``; what is below the larger of two groups by more than the float
+        range is flushed to zero.
+    """
+    lowest = int(jnp.iinfo(jnp.int32).min) // 2
+    a, b = rescale(*a, lowest), rescale(*b, lowest)
+    top = jnp.maximum(a.exponent, b.exponent)
+    parts = [shift(each.mantissa, each.exponent - top) for each in (a, b)]
+    return rescale(jnp.concatenate(parts, axis=-1), top)
 
 
 def multiply(a: Scaled, b: Scaled) -> Scaled:

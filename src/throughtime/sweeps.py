@@ -31,6 +31,7 @@ from throughtime.programs import (
     draw_network,
     kind_of,
     make,
+    may_be_rounded,
     program_key,
     state_size_of,
     task_of,
@@ -272,7 +273,13 @@ def _measured(program: Program, points: list[Point]) -> list[Result]:
         "seconds": (time.perf_counter() - began) / len(points) / program.key.num_seeds,
     }
     pairs = zip(parts, measured, strict=True)
-    return [result for part, one in pairs for result in results_of(part, one, shared)]
+    rounded = functools.partial(_may_be_rounded, program.key)
+    return [result for part, one in pairs for result in results_of(part, one, shared, rounded)]
+
+
+def _may_be_rounded(key: ProgramKey, point: Point) -> bool:
+    """Whether a gradient of 0 at a point may be one that is only too small."""
+    return may_be_rounded(key, point.recurrent_scale == 0)
 
 
 def _drawn(program: Program, points: list[Point]):

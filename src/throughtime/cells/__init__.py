@@ -7,10 +7,12 @@ from flax import nnx
 
 from throughtime.cells.activations import ACTIVATIONS
 from throughtime.cells.antisymmetric import AntisymmetricCell
-from throughtime.cells.bridge import CellStep, as_step, hidden
+from throughtime.cells.bridge import CellStep, as_step, output_cut
+from throughtime.cells.carries import hidden
 from throughtime.cells.complex_diagonal import LRUCell, S5Cell
 from throughtime.cells.elman import ElmanCell
 from throughtime.cells.flax_cells import FLAX_CELLS
+from throughtime.cells.foreign import check_cell, initial_carry, output_shape
 from throughtime.cells.gates import Gate, gate_values
 from throughtime.cells.gru import GRUCell
 from throughtime.cells.lem import LEMCell
@@ -61,11 +63,15 @@ __all__ = [
     "StackedCell",
     "UGRNNCell",
     "as_step",
+    "check_cell",
     "gate_values",
     "hidden",
+    "initial_carry",
     "inputs_of_their_own",
     "make_cell",
     "options_of",
+    "output_cut",
+    "output_shape",
 ]
 
 CELLS: dict[str, Callable[..., nnx.RNNCellBase]] = {

@@ -1,94 +1,239 @@
 """The only bridge from Flax to the measurements: a cell becomes a `Step` on its flattened carry."""
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
-import jax.numpy as jnp
 from flax import nnx
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
-from throughtime.dynamics import Step
+from throughtime.cells.activations import sigmoid, tanh
+from throughtime.cells.carries import Layout, cast, layout_of
+from throughtime.cells.foreign import check_cell, initial_carry, resting, warn
+from throughtime.dynamics import Step, Trajectory, trajectory
+from throughtime.traced import NONE, Cut, Program, cut, trace
+
+EXACT: dict[str, Callable] = {"tanh": tanh, "logistic": sigmoid}
+"""Primitives whose derivative autodiff rounds to 0 where they saturate, and the same without."""
 
 
-class CellStep(NamedTuple):
-    """A cell as a dynamical system.
+@dataclasses.dataclass(frozen=True)
+class CellStep:
+    """A cell as a dynamical system with outputs; unpacks as ``step, h0, unravel``.
 
     Attributes:
         step: maps the flattened carry ``(n,)`` and an input ``(d,)`` to the next carry ``(n,)``.
         h0: the flattened initial carry, ``(n,)``.
         unravel: turns a flattened carry back into the cell's own.
+        read: maps the flattened carry ``(n,)`` before a step and its input ``(d,)`` to the output
+            of that step, the second value that the cell returns.
+        both: maps the same to the next carry ``(n,)`` and the output.
     """
 
     step: Step
     h0: Float[Array, " n"]
     unravel: Callable[[Float[Array, " n"]], PyTree]
+    read: Callable[[Float[Array, " n"], Float[Array, " d"]], Array]
+    both: Callable[[Float[Array, " n"], Float[Array, " d"]], tuple[Array, Array]]
+    _traced: Callable[[Float[Array, " d"]], Program]
+
+    def __iter__(self) -> Iterator[Any]:
+        """The system alone, as those take it who do not ask for outputs."""
+        return iter((self.step, self.h0, self.unravel))
+
+    def follow(self, inputs: Float[Array, "T d"]) -> Trajectory:
+        """Run the cell along a sequence.
+
+        Args:
+            inputs: x_1 … x_T, ``(T, d)``.
+
+        Returns:
+            The trajectory from `h0`.
+        """
+        return trajectory(self.step, self.h0, inputs)
+
+    def outputs(self, run: Trajectory) -> Float[Array, "T ..."]:
+        """The outputs along a trajectory, as functions of its states.
+
+        y_t = output(h_{t−1}, h_t, x_t)
+
+        Where the cell makes y_t of its new carry, so does this; what y_t is made of besides stays.
+        A loss of these outputs therefore has the partial derivatives ∂L/∂h_t from which an
+        adjoint begins.
+
+        Args:
+            run: h_0 … h_T and x_1 … x_T.
+
+        Returns:
+            y_1 … y_T, ``(T, …)``.
+        """
+        return jax.vmap(self.output)(run.previous, run.states, run.inputs)
+
+    def output(
+        self, before: Float[Array, " n"], after: Float[Array, " n"], x: Float[Array, " d"]
+    ) -> Array:
+        """The output of one step as a function of the states around it; see `outputs`.
+
+        Args:
+            before: h_{t−1}, ``(n,)``.
+            after: h_t, ``(n,)``.
+            x: x_t, ``(d,)``.
+
+        Returns:
+            y_t.
+        """
+        return self.cut(x)((before, x), jax.tree.leaves(self.unravel(after)))
+
+    def is_apart(self, x: Float[Array, " d"]) -> bool:
+        """Whether the output of a step is made of nothing that the carry hands on.
+
+        Its gradient is then no part of dL/dh_t, and stands beside it.
+
+        Args:
+            x: any input.
+
+        Returns:
+            False for all cells of `CELLS`.
+        """
+        return not self.cut(x).uses_nodes
+
+    def cut(self, x: Float[Array, " d"]) -> Cut:
+        """The output as it is made of the states around a step; see `traced.Cut`.
+
+        Args:
+            x: any input.
+
+        Returns:
+            A function of (h_{t−1}, x_t) and of the leaves of the next carry.
+        """
+        return cut(self._traced(x))
 
 
-def as_step(cell: Any, carry: PyTree | None = None, *, dtype=None) -> CellStep:
+def as_step(cell: Any, carry: PyTree | None = None, *, dtype=None, exact: bool = True) -> CellStep:
     """See any Flax cell as a `Step` on its whole carry.
 
-    h = ravel(carry),  step(h, x) = ravel(cell(unravel(h), x)[0])
+    h = ravel(carry),  step(h, x) = ravel(carry'),  read(h, x) = y,  (carry', y) = cell(carry, x)
 
     The whole carry counts: an LSTM's state is (c, h), and leaving c out gives other gradients and
-    other exponents.
+    other exponents. A carry may be any pytree with a part of floats; integers, flags and random
+    keys in it are carried along and have no gradient, which is said in a warning.
+
+    A cell is measured as it is when nothing is learned: dropout keeps all, batch normalisation uses
+    its running averages, and what else a cell would change of itself as it steps stays as it is.
 
     Args:
         cell: any `nnx.RNNCellBase`, ours, Flax's or the user's.
         carry: the initial carry of one sequence (no batch axis); None asks the cell for its own.
         dtype: cast the cell's parameters and the carry to it; None leaves them as they are.
+        exact: whether tanh and the logistic function have derivatives that are right where they
+            saturate, sech² and σ(a) σ(−a). False leaves what autodiff rounds to 0 there, and with
+            it what training sees.
 
     Returns:
-        ``(step, h0, unravel)``.
+        A `CellStep`; ``step, h0, unravel = as_step(cell)``, and its ``read``.
 
     Raises:
-        ValueError: if the carry holds anything but floats, or (when the step is first traced) if
-            the cell returns a carry of another dtype than it was given.
+        TypeError: if it is no cell, such as an `nnx.RNN`; the sentence says what to pass instead.
+        ValueError: if the carry has no floats, or is not one of real numbers; or (when the step is
+            first traced) if the cell returns another carry than it was given.
     """
+    check_cell(cell)
     if carry is None:
-        carry = cell.initialize_carry((cell.in_features,), nnx.Rngs(0))
-    for leaf in jax.tree.leaves(carry):
-        if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
-            kind = jnp.asarray(leaf).dtype
-            raise ValueError(f"a carry must be made of floats to have gradients, not of {kind}.")
-    graphdef, state = nnx.split(cell)
-    h0, unravel = ravel_pytree(_cast(carry, dtype))
-    state = _cast(state, dtype)
+        carry = initial_carry(cell)
+    carry = cast(carry, dtype)
+    layout = layout_of(carry)
+    if layout.without_gradient:
+        kinds = " and ".join(layout.without_gradient)
+        warn(f"the carry of {type(cell).__name__} has parts of {kinds}: they have no gradient.")
+    graphdef, state = nnx.split(resting(cell))
+    call = _calling(type(cell).__name__, graphdef, cast(state, dtype), layout)
+    programs: dict[Any, Program] = {}
 
-    def step(h: Float[Array, " n"], x: Float[Array, " d"]) -> Float[Array, " n"]:
-        new_carry, _ = nnx.merge(graphdef, state)(unravel(h), x)
-        new_h = ravel_pytree(new_carry)[0]
-        if new_h.dtype != h.dtype:
+    def traced(x: Float[Array, " d"]) -> Program:
+        kind = (x.shape, str(x.dtype))
+        if kind not in programs:
+            state = jax.ShapeDtypeStruct(h0.shape, h0.dtype)
+            programs[kind] = trace(call, state, x, rules=EXACT if exact else NONE)
+        return programs[kind]
+
+    def both(h: Float[Array, " n"], x: Float[Array, " d"]) -> tuple[Array, Array]:
+        program = traced(x) if exact else None
+        # A cell whose slopes are exact already is called, not read from its trace.
+        run = program if program is not None and program.is_changed else call
+        *leaves, output = run(h, x)
+        return layout.pack(jax.tree.unflatten(layout.tree, leaves)), output
+
+    h0 = layout.pack(carry)
+    step, read = (lambda h, x: both(h, x)[0]), (lambda h, x: both(h, x)[1])
+    return CellStep(step, h0, layout.unpack, read, both, traced)
+
+
+def _calling(name: str, graphdef: nnx.GraphDef, state: PyTree, layout: Layout) -> Callable:
+    """The cell as a function of arrays, (h, x) to the leaves of the next carry and the output."""
+    # Variables of its own in every trace: a cell that changes them may do so, and it is forgotten.
+    (arrays, tree), told = jax.tree.flatten(state), set()
+
+    def call(h: Float[Array, " n"], x: Float[Array, " d"]) -> list[Array]:
+        cell = nnx.merge(graphdef, jax.tree.unflatten(tree, arrays))
+        before = _held(cell)
+        carry, output = _pair(name, cell(layout.unpack(h), x))
+        changed = [path for path, value in _held(cell).items() if value is not before.get(path)]
+        for path in set(changed) - told:
+            warn(f"{name} changes its {path} as it steps; for measuring it stays as it was.")
+            told.add(path)
+        leaves = jax.tree.leaves(carry)
+        _check_carry(name, jax.tree.structure(carry), leaves, layout)
+        return [*leaves, output]
+
+    return call
+
+
+def _pair(name: str, returned: Any) -> tuple[PyTree, Array]:
+    """The carry and the output, if that is what a cell returned."""
+    is_pair = isinstance(returned, tuple) and len(returned) == 2
+    if not is_pair or not isinstance(returned[1], jax.Array):
+        raise TypeError(f"{name} must return (carry, output), the output one array.")
+    return returned
+
+
+def _held(cell: Any) -> dict[str, Any]:
+    """All that a cell holds, by its path."""
+    variables = nnx.to_flat_state(nnx.state(cell))
+    return {".".join(map(str, path)): variable[...] for path, variable in variables}
+
+
+def _check_carry(name: str, tree: Any, leaves: list[Any], layout: Layout) -> None:
+    """Refuse a carry that is not like the one before the step."""
+    if tree != layout.tree:
+        raise ValueError(f"{name} turns a carry {layout.tree} into {tree}; it must keep its parts.")
+    for old, new in zip(layout.leaves, leaves, strict=True):
+        if new.dtype != old.dtype:
             raise ValueError(
-                f"{type(cell).__name__} turns a {h.dtype} carry into {new_h.dtype}; build it with "
-                "dtype=None and param_dtype of the dtype wanted, so that it computes in that."
+                f"{name} turns a {old.dtype} carry into {new.dtype}; build it with dtype=None and "
+                "param_dtype of the dtype wanted, so that it computes in that."
             )
-        return new_h
-
-    return CellStep(step, h0, unravel)
-
-
-def _cast(tree: PyTree, dtype) -> PyTree:
-    """The tree with its floats in another dtype; as it is if that is None."""
-    if dtype is None:
-        return tree
-
-    def cast(leaf):
-        return leaf.astype(dtype) if jnp.issubdtype(leaf.dtype, jnp.floating) else leaf
-
-    return jax.tree.map(cast, tree)
+        if new.shape != old.shape:
+            raise ValueError(
+                f"{name} turns a carry of shape {old.shape} into {new.shape}; it must keep it."
+            )
 
 
-def hidden(carry: PyTree) -> Float[Array, "*B m"]:
-    """The part of a carry that is read out: all of it, or the last part of a tuple.
+def output_cut(cell: Any, carry: PyTree, inputs: Float[Array, "*B d"]) -> Cut:
+    """The output of a cell as a function of the carries around a step, with their own batch axes.
 
     Args:
-        carry: a cell's own carry; (c, h) for an LSTM, and for a stack a tuple of such tuples.
+        cell: any recurrent cell.
+        carry: before the step.
+        inputs: of the step, ``(…, d)``.
 
     Returns:
-        h, ``(…, m)``; of a stack the top layer's.
+        A function of the leaves of the carry and the inputs, and of the leaves of the next carry.
     """
-    while isinstance(carry, tuple):
-        carry = carry[-1]
-    return carry
+    leaves, tree = jax.tree.flatten(carry)
+
+    def call(*given):
+        new, output = cell(jax.tree.unflatten(tree, given[:-1]), given[-1])
+        return [*jax.tree.leaves(new), output]
+
+    return cut(trace(call, *leaves, inputs))

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells.activations import sigmoid, tanh
 from throughtime.cells.antisymmetric import AntisymmetricCell
 from throughtime.cells.elman import ElmanCell
+from throughtime.cells.foreign import warn
 from throughtime.cells.gru import GRUCell
 from throughtime.cells.lem import LEMCell
 from throughtime.cells.lstm import LSTMCell
@@ -47,7 +50,8 @@ def gate_values(cell: Any, carry: PyTree, inputs: Float[Array, "*B d"]) -> dict[
         GRU, and those of them that the smaller gated cells have; the input gate of a gated
         antisymmetric network; step_z and step_y of a LEM (in units of Δt); of the xLSTM's forget
         and output where they are bounded; forget of a selective cell (what it keeps, without its
-        gain); hidden of a plain network with a bounded activation; empty for any other cell.
+        gain); hidden of a plain network with a bounded activation; empty for any other cell, and,
+        with a warning, for one of Flax's whose ``gate_fn`` is not bounded by 0 and 1.
     """
     if isinstance(cell, ElmanCell):
         return _units(cell, carry, inputs)
@@ -146,17 +150,39 @@ def _forget_and_output(cell: SLSTMCell | MLSTMCell, f, o) -> dict[str, Gate]:
 
 def _flax_gru(cell: nnx.GRUCell, carry, inputs) -> dict[str, Gate]:
     terms = cell.dense_i(inputs) + cell.dense_h(carry)
-    return _opened("reset update", jnp.split(terms, 3, axis=-1)[:2])
+    return _opened_by(cell, "reset update", jnp.split(terms, 3, axis=-1)[:2])
 
 
 def _flax_lstm(cell: nnx.LSTMCell, carry, inputs) -> dict[str, Gate]:
     layers = (cell.ii, cell.hi), (cell.if_, cell.hf), (cell.io, cell.ho)
-    return _opened("input forget output", [a(inputs) + b(carry[1]) for a, b in layers])
+    terms = [a(inputs) + b(carry[1]) for a, b in layers]
+    return _opened_by(cell, "input forget output", terms)
 
 
 def _flax_optimized_lstm(cell: nnx.OptimizedLSTMCell, carry, inputs) -> dict[str, Gate]:
     i, f, _, o = jnp.split(cell.dense_i(inputs) + cell.dense_h(carry[1]), 4, axis=-1)
-    return _opened("input forget output", [i, f, o])
+    return _opened_by(cell, "input forget output", [i, f, o])
+
+
+def _opened_by(cell: Any, names: str, terms: list[Float[Array, "*B n"]]) -> dict[str, Gate]:
+    """Gates by name, of a cell whose gates are a function of the user's choice."""
+    if not _is_gate(cell.gate_fn):
+        name = getattr(cell.gate_fn, "__name__", "its function")
+        warn(
+            f"the gates of {type(cell).__name__} are not seen: {name} is not bounded by 0 and 1, "
+            "so that they cannot saturate."
+        )
+        return {}
+    pairs = zip(names.split(), terms, strict=True)
+    return {name: Gate(cell.gate_fn(term), 0.0, 1.0) for name, term in pairs}
+
+
+def _is_gate(function: Callable) -> bool:
+    """Whether a function stays within 0 and 1 at both ends and between."""
+    sizes = np.concatenate([np.linspace(0, 10, 101), np.geomspace(10, 1e6, 31)])
+    with jax.ensure_compile_time_eval():
+        values = np.asarray(function(jnp.asarray(np.concatenate([-sizes, sizes]), jnp.float32)))
+    return bool(np.all((values >= 0) & (values <= 1)))
 
 
 _GATES: dict[type, Callable] = {

@@ -10,17 +10,18 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from throughtime.cells.bridge import hidden
+from throughtime.cells.bridge import output_cut
+from throughtime.cells.carries import layout_of
+from throughtime.cells.foreign import output_shape
 from throughtime.cells.vector import VectorCell
 
 
 class StackedCell(VectorCell):
     """Recurrent layers one upon the other, a cell like any other: its carry holds all of theirs.
 
-    h^1_t = cell_1(h^1_{t−1}, x_t),    h^l_t = cell_l(h^l_{t−1}, hidden(h^{l−1}_t))
+    h^1_t, y^1_t = cell_1(h^1_{t−1}, x_t),    h^l_t, y^l_t = cell_l(h^l_{t−1}, y^{l−1}_t)
 
-    What a layer hands up is what is read out of its carry, `hidden`: the output of every cell of
-    `CELLS` but `ScalarCell`, whose output weight plays no part here.
+    What a layer hands up is its output.
 
     With ``every`` the network is hierarchical: counted from t = 1, layer l moves at the steps t
     that are multiples of ``every[l]``, and keeps its carry at all others. Of the layer below it
@@ -32,7 +33,7 @@ class StackedCell(VectorCell):
 
     Args:
         cells: the layers from the bottom, any `nnx.RNNCellBase`; each must have as many
-            ``in_features`` as are read out of the one below.
+            ``in_features`` as the one below puts out.
         every: for each layer, how many steps lie between its moves, at least 1; None is 1 for all.
 
     Raises:
@@ -69,14 +70,17 @@ class StackedCell(VectorCell):
             inputs: x_t, ``(…, d)``.
 
         Returns:
-            The new carries, and what is read out of the top layer, ``(…, m)``.
+            The new carries, and the output of the top layer, ``(…, m)``.
         """
         clock, carries = self._tick(carry)
         new = []
         for cell, every, old in zip(self.cells, self.every, carries, strict=True):
-            moved, _ = cell(old, inputs)
-            new.append(moved if every == 1 else _where(jnp.mod(clock[0], every) == 0, moved, old))
-            inputs = hidden(new[-1])
+            moved, output = cell(old, inputs)
+            if every > 1:
+                moved = _where(jnp.mod(clock[0], every) == 0, moved, old)
+                output = _held_output(cell, old, inputs, moved)
+            new.append(moved)
+            inputs = output
         return (*clock, *new), inputs
 
     def initialize_carry(self, input_shape, rngs=None, carry_init=None) -> Any:
@@ -97,7 +101,7 @@ class StackedCell(VectorCell):
         )
         if self.period == 1:
             return carries
-        return self._counting(jnp.zeros(input_shape[:-1], hidden(carries).dtype)), *carries
+        return self._counting(jnp.zeros(input_shape[:-1], layout_of(carries).dtype)), *carries
 
     def _tick(self, carry: tuple) -> tuple[tuple, tuple]:
         """The clock after this step, ``t mod period``, if there is one; and the layers' carries."""
@@ -119,6 +123,17 @@ class StackedCell(VectorCell):
         return clock
 
 
+def _held_output(cell: Any, old: PyTree, inputs: Array, carry: PyTree) -> Array:
+    """The output of a layer that may stand still: that of the carry it has, old or new."""
+    output = output_cut(cell, old, inputs)
+    if any(output.uses_inputs):
+        raise ValueError(
+            f"a layer that stands still must have an output made of its carry alone, which "
+            f"{type(cell).__name__} has not."
+        )
+    return output((*jax.tree.leaves(old), inputs), jax.tree.leaves(carry))
+
+
 def _where(moves: Array, moved: PyTree, old: PyTree) -> PyTree:
     """The new carry where the layer moves, a flag for each sequence; else the old one."""
 
@@ -129,8 +144,8 @@ def _where(moves: Array, moved: PyTree, old: PyTree) -> PyTree:
 
 
 def _width(cell: Any) -> int:
-    """How many numbers are read out of a cell."""
-    return hidden(cell.initialize_carry((cell.in_features,), nnx.Rngs(0))).shape[-1]
+    """How many numbers a cell puts out."""
+    return output_shape(cell).shape[-1]
 
 
 def _check(cells: list, every: tuple) -> None:

@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
-from throughtime.cells.bridge import hidden
+from throughtime.cells.bridge import output_cut
+from throughtime.cells.carries import hidden
 from throughtime.cells.vector import VectorCell
 
 
@@ -78,11 +79,12 @@ class LeakyCell(WrappedCell):
             inputs: x_t, ``(…, d)``.
 
         Returns:
-            s_t and the hidden part of it.
+            s_t, and the output that the cell makes of it.
         """
         new = self.cell(carry, inputs)[0]
-        carry = jax.tree.map(lambda s, to: (1 - self.leak) * s + self.leak * to, carry, new)
-        return carry, hidden(carry)
+        slow = jax.tree.map(lambda s, to: (1 - self.leak) * s + self.leak * to, carry, new)
+        output = output_cut(self.cell, carry, inputs)
+        return slow, output((*jax.tree.leaves(carry), inputs), jax.tree.leaves(slow))
 
 
 class SkipCell(WrappedCell):
@@ -123,14 +125,14 @@ class SkipCell(WrappedCell):
             inputs: x_t, ``(…, d)``.
 
         Returns:
-            The next carry, and h_t.
+            The next carry, and the output of the cell within.
         """
         line, *inner = carry
         h = inner[-1]
         seen = (*inner[:-1], (h + line[..., 0, :]) / 2)
-        new = self.cell(seen if len(seen) > 1 else seen[0], inputs)[0]
+        new, output = self.cell(seen if len(seen) > 1 else seen[0], inputs)
         line = jnp.concatenate([line[..., 1:, :], h[..., None, :]], axis=-2)
-        return (line, *_parts(new)), hidden(new)
+        return (line, *_parts(new)), output
 
     def initialize_carry(self, input_shape, rngs=None, carry_init=None) -> Any:
         """The state before the first input: that of the cell within, as if it had always been so.

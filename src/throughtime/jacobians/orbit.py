@@ -2,16 +2,15 @@
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Num
+from jaxtyping import Array, Float, Shaped
 
-from throughtime.adjoints import starts
-from throughtime.dynamics import Step, rollout
+from throughtime.dynamics import Step, check_step, trajectory
 from throughtime.jacobians.chains import log_singular_values
 from throughtime.lyapunov.frames import push_forward
 
 
 def jacobians(
-    step: Step, h0: Num[Array, " n"], inputs: Float[Array, "T d"]
+    step: Step, h0: Shaped[Array, "..."], inputs: Shaped[Array, "..."]
 ) -> Float[Array, "T n n"]:
     """The derivative of every state by the one before it, along the orbit from h_0.
 
@@ -29,8 +28,8 @@ def jacobians(
         ValueError: if there are no steps, the state is not made of floats, or ``step`` returns
             another shape or dtype than it is given.
     """
-    _check(step, h0, inputs)
-    return jacobians_from(step, starts(h0, rollout(step, h0, inputs)), inputs)
+    check_step(step, h0, inputs)
+    return jacobians_from(step, trajectory(step, h0, inputs).previous, inputs)
 
 
 def jacobians_from(
@@ -51,7 +50,7 @@ def jacobians_from(
 
 
 def jacobian_log_singular_values(
-    step: Step, h0: Num[Array, " n"], inputs: Float[Array, "T d"]
+    step: Step, h0: Shaped[Array, "..."], inputs: Shaped[Array, "..."]
 ) -> Float[Array, " n"]:
     """The natural logs of all singular values of ∂h_T/∂h_0, right at any length.
 
@@ -70,17 +69,3 @@ def jacobian_log_singular_values(
         ValueError: as for `jacobians`.
     """
     return log_singular_values(jacobians(step, h0, inputs))
-
-
-def _check(step: Step, h0: Num[Array, " n"], inputs: Float[Array, "T d"]) -> None:
-    """Refuse what has no Jacobians."""
-    if len(inputs) == 0:
-        raise ValueError("an orbit without inputs has no Jacobians; it needs at least one step.")
-    if h0.ndim != 1 or not jnp.issubdtype(h0.dtype, jnp.floating):
-        raise ValueError(f"h0 must be a vector of floats, not {h0.dtype}{list(h0.shape)}.")
-    after = jax.eval_shape(step, h0, inputs[0])
-    if (after.shape, after.dtype) != (h0.shape, h0.dtype):
-        raise ValueError(
-            f"step turns a state {h0.dtype}{list(h0.shape)} into {after.dtype}{list(after.shape)}; "
-            "it must return what it is given."
-        )

@@ -28,7 +28,8 @@ class ExponentErrors(NamedTuple):
         standard_error: ``(k,)``; 0 for an exponent of −inf, NaN where it cannot be told: an orbit
             that is not finite, or of fewer than 20 steps.
         low: the lower end of the 95% interval, ``(k,)``; −inf below the floor of the dtype.
-        high: its upper end, ``(k,)``; at least the floor.
+        high: its upper end, ``(k,)``; at least the floor; NaN where a leading direction was
+            rounded away and nothing is known of it.
         drift: the mean of the later half of the blocks less that of the earlier, ``(k,)``.
         converged: whether the drift is no larger than chance makes it, ``(k,)``.
         block_length: steps per block.
@@ -91,11 +92,22 @@ def exponent_errors(
     return ExponentErrors(
         among_all(deviations.std(axis=0, ddof=1), 0.0),
         np.where(unresolved, -np.inf, among_all(low, -np.inf)),
-        np.where(unresolved, floor, among_all(high, -np.inf)),
+        np.where(unresolved, floor, among_all(high, _highest_of_the_lost(spectrum))),
         among_all(drift, 0.0),
         among_all((np.abs(drift) <= tolerance) | ~(p_value * k < FALSE_ALARM), 1.0).astype(bool),
         length,
     )
+
+
+def _highest_of_the_lost(spectrum: LyapunovSpectrum) -> float:
+    """What an exponent of −inf may be at most: −inf, unless units saturate.
+
+    Then it is the resolution of the dtype, where there is one: where the leading direction itself
+    was rounded away nothing is known.
+    """
+    if not np.asarray(spectrum.rounded):
+        return -np.inf
+    return float(spectrum.floor) if np.isfinite(spectrum.floor) else np.nan
 
 
 def status_of(spectrum: LyapunovSpectrum, *, tolerance: float = 1e-3) -> str:

@@ -106,23 +106,28 @@ def _first(found, here: Bool[Array, ""], now: Int[Array, ""]) -> Int[Array, ""]:
     return jnp.where((found < 0) & here, now, found)
 
 
-def judge(watch: Watch, inputs: Float[Array, "T d"]) -> tuple[Int[Array, ""], Int[Array, ""]]:
+def judge(
+    watch: Watch, inputs: Float[Array, "T d"], lost: Int[Array, ""]
+) -> tuple[Int[Array, ""], Int[Array, ""]]:
     """What became of the orbit.
 
     It has collapsed if it arrived at an exact cycle on which tangent vectors grow, from the first
     return to the end: no orbit does but by rounding (or by starting on one of the few points that
     lead there). A cycle that attracts, or one that h_0 itself lies on, is an orbit like any other.
-    Only constant inputs, or none, make a repeated state a cycle.
+    Only constant inputs, or none, make a repeated state a cycle. It has collapsed, too, where
+    its leading tangent vector was rounded to 0.
 
     Args:
         watch: as the last step left it.
         inputs: x_1 … x_T, ``(T, d)``.
+        lost: the index of the first step at which that happened; −1 if it did not.
 
     Returns:
         The index into `STATUSES` (ok, nonfinite or collapsed), and the index into the inputs of
         the first step with the fault, or −1.
     """
     collapsed = (watch.caught >= 0) & (watch.gain > 0) & ~watch.home & jnp.all(inputs == inputs[:1])
-    status = jnp.where(watch.broken >= 0, 1, jnp.where(collapsed, 2, 0))
-    first = jnp.where(watch.broken >= 0, watch.broken, jnp.where(collapsed, watch.caught, -1))
+    fallen = jnp.where(collapsed, watch.caught, lost)
+    status = jnp.where(watch.broken >= 0, 1, jnp.where(fallen >= 0, 2, 0))
+    first = jnp.where(watch.broken >= 0, watch.broken, fallen)
     return status.astype(jnp.int32), first

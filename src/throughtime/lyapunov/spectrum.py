@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from throughtime.dynamics import Step
+from throughtime.dynamics import Step, check_step, check_transient, first_true
 from throughtime.lyapunov import orbit
 from throughtime.lyapunov.frames import initial_frame, orthonormalise, push_forward
 from throughtime.scaled import at_least_float32, from_float, log_norm
+from throughtime.traced import may_be_rounded
 
 
 class LyapunovSpectrum(NamedTuple):
@@ -25,11 +26,13 @@ class LyapunovSpectrum(NamedTuple):
             that is lost; NaN if the orbit does not stay finite.
         growth: ln r_i(t), the finite-time growth, ``(S, k)``; NaN from the first step on that is
             not finite.
-        status: int32, an index into `STATUSES`: ok, nonfinite or collapsed.
+        status: int32, an index into `STATUSES`: ok, nonfinite or collapsed: rounding took the
+            orbit to an unstable cycle, or the leading derivative to 0 where units saturate.
         first_bad_step: int32, the index into the inputs of the first step with that fault; −1 if
             there is none.
         floor: the mean of ln(4 √n eps ‖J_t Q‖_max), scalar, nats per step: an exponent below it is
             rounding of this dtype, and the true one may lie anywhere below.
+        rounded: whether an exponent of −inf may be one that is only too small: units saturate.
     """
 
     exponents: Float[Array, " k"]
@@ -37,6 +40,7 @@ class LyapunovSpectrum(NamedTuple):
     status: Int[Array, ""]
     first_bad_step: Int[Array, ""]
     floor: Float[Array, ""]
+    rounded: Bool[Array, ""]
 
 
 class _Stretching(NamedTuple):
@@ -54,8 +58,8 @@ class _Stretching(NamedTuple):
 
 def lyapunov_spectrum(
     step: Step,
-    h0: Shaped[Array, " n"],
-    inputs: Float[Array, "T d"],
+    h0: Shaped[Array, "..."],
+    inputs: Shaped[Array, "..."],
     num_exponents: int | None = None,
     *,
     transient: int = 0,
@@ -98,7 +102,8 @@ def lyapunov_spectrum(
         2022, arXiv:2006.14123 (spectra of recurrent networks).
     """
     k = h0.size if num_exponents is None else num_exponents
-    _check(step, h0, inputs, transient)
+    check_step(step, h0, inputs)
+    check_transient(transient, len(inputs))
     if not 1 <= k <= h0.size:
         raise ValueError(f"a state of size {h0.size} has 1 to {h0.size} exponents, not {k}.")
     resolution = _resolution(h0)
@@ -109,13 +114,15 @@ def lyapunov_spectrum(
         frame, r = orthonormalise(jnp.where(finite, tangents, frame))
         return h, frame, finite, _stretching(tangents, r, resolution)
 
-    return _along_orbit(stretch, initial_frame(h0.size, k, h0.dtype), h0, inputs, transient)
+    rounded = may_be_rounded(step, h0, inputs[0])
+    frame = initial_frame(h0.size, k, h0.dtype)
+    return _along_orbit(stretch, frame, h0, inputs, transient, rounded)
 
 
 def perturbed_exponent(
     step: Step,
-    h0: Shaped[Array, " n"],
-    inputs: Float[Array, "T d"],
+    h0: Shaped[Array, "..."],
+    inputs: Shaped[Array, "..."],
     *,
     size: int | float | None = None,
     transient: int = 0,
@@ -145,7 +152,8 @@ def perturbed_exponent(
     References:
         Benettin, Galgani, Strelcyn 1976, Phys. Rev. A 14, 2338.
     """
-    _check(step, h0, inputs, transient)
+    check_step(step, h0, inputs)
+    check_transient(transient, len(inputs))
     apart = float(jnp.finfo(h0.dtype).eps) ** 0.5 if size is None else size
     if not apart > 0:
         raise ValueError(f"the size of the perturbation must be positive, not {apart}.")
@@ -165,7 +173,9 @@ def perturbed_exponent(
         growth = (log_gap - log_start)[None]
         return h_next, direction, finite, _Stretching(growth, lost, jnp.zeros(1, bool), floor)
 
-    return _along_orbit(stretch, initial_frame(h0.size, 1, h0.dtype), h0, inputs, transient)
+    rounded = may_be_rounded(step, h0, inputs[0])
+    frame = initial_frame(h0.size, 1, h0.dtype)
+    return _along_orbit(stretch, frame, h0, inputs, transient, rounded)
 
 
 def _resolution(h0) -> float:
@@ -183,9 +193,12 @@ def _stretching(tangents, r, resolution: float) -> _Stretching:
 
 
 def _along_orbit(
-    stretch: Callable, frame, h0, inputs: Float[Array, "T d"], transient: int
+    stretch: Callable, frame, h0, inputs: Float[Array, "T d"], transient: int, rounded
 ) -> LyapunovSpectrum:
-    """Run the orbit with its tangent vectors, and sum up what happened after the transient."""
+    """Run the orbit with its tangent vectors, and sum up what happened after the transient.
+
+    A leading direction that is lost where units may saturate was rounded away: it is no −∞.
+    """
 
     def advance(carry, x):
         h, frame, watch = carry
@@ -202,22 +215,9 @@ def _along_orbit(
     after = jnp.arange(transient, len(inputs), dtype=jnp.int32)
     broken = (watch.broken >= 0) & (after >= watch.broken)
     growth = jnp.where(broken[:, None], jnp.nan, growth)
-    status, first_bad_step = orbit.judge(watch, inputs)
+    lost = jnp.where(rounded, first_true(kept.lost[:, 0]), -1)
+    lost = jnp.where(lost < 0, lost, lost + transient)
+    status, first_bad_step = orbit.judge(watch, inputs, lost)
     floor = jnp.where(watch.broken >= 0, jnp.nan, jnp.mean(kept.floor))
-    return LyapunovSpectrum(jnp.mean(growth, axis=0), growth, status, first_bad_step, floor)
-
-
-def _check(step: Step, h0, inputs, transient: int) -> None:
-    """Refuse what has no exponents."""
-    if h0.ndim != 1 or not jnp.issubdtype(h0.dtype, jnp.floating):
-        raise ValueError(f"h0 must be a vector of floats, not {h0.dtype}{list(h0.shape)}.")
-    if not 0 <= transient < len(inputs):
-        raise ValueError(
-            f"the transient must leave some of the {len(inputs)} steps, which {transient} does not."
-        )
-    out = jax.eval_shape(step, h0, inputs[0])
-    if (out.shape, out.dtype) != (h0.shape, h0.dtype):
-        raise ValueError(
-            f"the step turns a state {h0.dtype}{list(h0.shape)} into {out.dtype}{list(out.shape)}; "
-            "it must give back its like."
-        )
+    exponents = jnp.mean(growth, axis=0)
+    return LyapunovSpectrum(exponents, growth, status, first_bad_step, floor, rounded)

@@ -8,9 +8,8 @@ import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
-from throughtime.adjoints import pull_back, starts
-from throughtime.cells import ElmanCell, as_step, hidden
-from throughtime.dynamics import rollout
+from throughtime.adjoints import pull_back
+from throughtime.cells import ElmanCell, as_step
 from throughtime.lyapunov import lyapunov_spectrum
 from throughtime.mitigations.kernels import recurrent_kernels
 from throughtime.mitigations.mitigation import Mitigation, Preparation, integer, number
@@ -66,12 +65,13 @@ def vanishing_penalty(
         Ω; 0 if no gradient reaches the bound. The adjoints are `Scaled`: a norm of 1e-300 is still
         one in float32, if ``bound`` is 0.
     """
-    frozen, h0, unravel = as_step(_constant(cell))
-    states = jax.vmap(lambda xs: rollout(frozen, h0, xs))(inputs)
-    read = jax.vmap(jax.vmap(lambda h: hidden(unravel(h))))
-    direct = jax.grad(lambda states: loss(read(states)))(states)
-    previous = jax.vmap(lambda sequence: starts(h0, sequence))(states)
-    adjoints = jax.vmap(lambda *each: pull_back(frozen, *each)[1])(direct, previous, inputs)
+    bridge = as_step(_constant(cell))
+    runs = jax.vmap(bridge.follow)(inputs)
+    direct = jax.grad(lambda states: loss(jax.vmap(bridge.outputs)(runs._replace(states=states))))(
+        runs.states
+    )
+    previous = jax.vmap(lambda run: run.previous)(runs)
+    adjoints = jax.vmap(lambda *each: pull_back(bridge.step, *each)[1])(direct, previous, inputs)
     adjoints, previous = jax.lax.stop_gradient((adjoints, previous))
     pulled = jax.vmap(jax.vmap(_transport(cell)))(previous, inputs, adjoints.mantissa)
     logs = 2 * log_norm(adjoints)

@@ -6,11 +6,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Shaped
 
-from throughtime.adjoints import starts
-from throughtime.dynamics import Step, rollout
+from throughtime.dynamics import Step, check_step, check_transient, rollout, starts
 from throughtime.jacobians import jacobians_from
 from throughtime.lyapunov.frames import initial_frame
-from throughtime.parallel.orbits import check_step
 from throughtime.parallel.products import agrees, product, rescaled_each, scanned
 from throughtime.scaled import Scaled, at_least_float32, norm
 
@@ -53,10 +51,7 @@ def leading_exponent(
         Oseledets 1968; Gonzalez et al. 2024, arXiv:2407.19115 (scans along an orbit).
     """
     check_step(step, h0, inputs)
-    if not 0 <= transient < len(inputs):
-        raise ValueError(
-            f"the transient must leave some of the {len(inputs)} steps, which {transient} does not."
-        )
+    check_transient(transient, len(inputs))
     states = rollout(step, h0, inputs) if states is None else states
     chain = jacobians_from(step, starts(h0, states), inputs)
     factors = rescaled_each(chain.astype(at_least_float32(chain.dtype)))

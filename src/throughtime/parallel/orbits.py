@@ -12,8 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int, Shaped
 
-from throughtime.adjoints import starts
-from throughtime.dynamics import Step, rollout
+from throughtime.dynamics import Step, check_step, rollout, starts
 from throughtime.jacobians import jacobians_from, matmul
 
 MEMORY = 256
@@ -100,29 +99,6 @@ def parallel_rollout(
     converged, defect, error = _judge(step, h0, inputs, found, defects)
     states = jax.lax.cond(converged, lambda: found, lambda: rollout(step, h0, inputs))
     return ParallelOrbit(_without_derivative(states), converged, iterations, defect, error)
-
-
-def check_step(step: Step, h0, inputs) -> None:
-    """Refuse what has no orbit of floats.
-
-    Args:
-        step: the system.
-        h0: the state before the first input.
-        inputs: x_1 … x_T, ``(T, d)``.
-
-    Raises:
-        ValueError: if the state is not a vector of floats that the step maps to its like, or T = 0.
-    """
-    if h0.ndim != 1 or not jnp.issubdtype(h0.dtype, jnp.floating):
-        raise ValueError(f"h0 must be a vector of floats, not {h0.dtype}{list(h0.shape)}.")
-    if len(inputs) == 0:
-        raise ValueError("an orbit must have at least one step, not 0.")
-    out = jax.eval_shape(step, h0, inputs[0])
-    if (out.shape, out.dtype) != (h0.shape, h0.dtype):
-        raise ValueError(
-            f"the step turns a state {h0.dtype}{list(h0.shape)} into {out.dtype}{list(out.shape)}; "
-            "it must give back its like."
-        )
 
 
 def _newton(step: Step, h0, inputs, max_iterations: int):

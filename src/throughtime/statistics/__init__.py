@@ -5,6 +5,7 @@ from throughtime.statistics.critical import CriticalScale, critical_scale
 from throughtime.statistics.curves import (
     EPSILON,
     FACTOR,
+    STATUSES,
     VERDICTS,
     Horizon,
     area,
@@ -13,6 +14,7 @@ from throughtime.statistics.curves import (
     horizon,
     log10_ratio,
     rate,
+    status,
     verdict,
 )
 from throughtime.statistics.intervals import Interval, quantile_interval, share_interval
@@ -28,6 +30,7 @@ __all__ = [
     "FACTOR",
     "MAJORITY",
     "SHAPES",
+    "STATUSES",
     "VERDICTS",
     "Band",
     "CriticalScale",
@@ -58,6 +61,7 @@ __all__ = [
     "shape",
     "share_interval",
     "stable_band",
+    "status",
     "survival_bands",
     "verdict",
     "verdict_shares",

@@ -7,6 +7,7 @@ gradient takes) says that the run itself broke, and nothing below turns it into 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -32,6 +33,30 @@ _VERDICT = {
     (1, 0): "exploding",
     (1, 1): "exploding",
 }
+
+
+STATUSES = ("ok", "nonfinite", "collapsed", "not_converged")
+"""The standing of a number; only those that are ok enter a median."""
+
+
+def status(
+    log_norms: Float[np.ndarray, " T"],
+    first_bad_step: int | None,
+    may_be_rounded: Callable[[], bool],
+) -> str:
+    """The standing of a curve: whether its numbers are true.
+
+    Args:
+        log_norms: ln ||dL/dh_{T-lag}|| by lag, nats.
+        first_bad_step: the first step whose state is not finite, if there is one.
+        may_be_rounded: asked where a gradient is exactly 0: whether rounding may have made it so.
+
+    Returns:
+        ok; nonfinite; or collapsed, a gradient of 0 that is only too small for the floats.
+    """
+    if first_bad_step is not None or not (log_norms < np.inf).all():
+        return "nonfinite"
+    return "collapsed" if np.isneginf(log_norms).any() and may_be_rounded() else "ok"
 
 
 class Horizon(NamedTuple):

@@ -1,0 +1,225 @@
+"""A step as a program that can be read: what its outputs are made of, and where it saturates.
+
+`nnx.RNN` hands a loss y_t, the second value that a cell returns, and the carry alone to the next
+step. Most cells return a part of their new carry; others project it, or add to it what they were
+given. A gradient by the state h_t needs y_t as a function of h_t, and a cell's code does not say
+it. Its jaxpr does: cut where the new carry is complete, it leaves y_t = output(h_{t−1}, h_t, x_t).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax.extend import core as jex
+from jaxtyping import Array, Bool, Float
+
+from throughtime.dynamics import Step
+from throughtime.scaled import at_least_float32
+
+SATURATING = frozenset({"tanh", "logistic", "exp", "exp2", "expm1", "erf", "erfc"})
+"""Primitives whose derivative may be too small for a float although it is not 0.
+
+All others are taken for what they are where most cells use them: sums, products, quotients and
+choices (rectifiers), whose derivatives are 0 where floats say so.
+"""
+
+NONE: Mapping[str, Callable] = MappingProxyType({})
+
+_CALLS = ("jit", "pjit", "closed_call")
+
+
+class Program(NamedTuple):
+    """A traced function, calls of jitted functions written out.
+
+    Attributes:
+        traced: its jaxpr, with the arrays over which it closes.
+        is_changed: whether a rule took the place of a primitive.
+    """
+
+    traced: jex.ClosedJaxpr
+    is_changed: bool
+
+    def __call__(self, *arguments: Any) -> list[Any]:
+        """Run it.
+
+        Args:
+            *arguments: as many arrays as it was traced with.
+
+        Returns:
+            Its outputs.
+        """
+        jaxpr = self.traced.jaxpr
+        known = _given(self.traced, arguments)
+        _run(jaxpr.eqns, known, NONE)
+        return [_value(known, atom) for atom in jaxpr.outvars]
+
+
+def trace(function: Callable, *examples: Any, rules: Mapping[str, Callable] = NONE) -> Program:
+    """Trace a function.
+
+    Args:
+        function: of arrays, to a list of arrays.
+        *examples: arguments, of which shapes and dtypes count.
+        rules: functions of one real array, by the name of the primitive in whose place they are to
+            be called.
+
+    Returns:
+        The program.
+    """
+    traced, used = jax.make_jaxpr(function)(*examples), []
+
+    def counting(name: str) -> Callable:
+        return lambda *values: used.append(name) or rules[name](*values)
+
+    counted = {name: counting(name) for name in rules}
+
+    def written_out(*arguments):
+        known = _given(traced, arguments)
+        _run(traced.jaxpr.eqns, known, counted)
+        return [_value(known, atom) for atom in traced.jaxpr.outvars]
+
+    return Program(jax.make_jaxpr(written_out)(*examples), bool(used))
+
+
+def _given(traced: jex.ClosedJaxpr, arguments: Sequence[Any]) -> dict[Any, Any]:
+    """The values of the variables with which a program begins."""
+    names = (*traced.jaxpr.constvars, *traced.jaxpr.invars)
+    return dict(zip(names, (*traced.consts, *arguments), strict=True))
+
+
+def _run(equations: Sequence[Any], known: dict[Any, Any], rules: Mapping[str, Callable]) -> None:
+    """Add to the values that are known those that the equations make of them, one by one."""
+    for equation in equations:
+        values = [_value(known, atom) for atom in equation.invars]
+        found = zip(equation.outvars, _applied(equation, values, rules), strict=True)
+        known.update((out, value) for out, value in found if out not in known)
+
+
+def _value(known: dict[Any, Any], atom: Any) -> Any:
+    """What a variable or a literal of a jaxpr stands for."""
+    return atom.val if isinstance(atom, jex.Literal) else known[atom]
+
+
+def _applied(equation: Any, values: list[Any], rules: Mapping[str, Callable]) -> Sequence[Any]:
+    """The results of one equation."""
+    primitive, parameters = equation.primitive, equation.params
+    if primitive.name in rules and not jnp.iscomplexobj(values[0]):
+        return [rules[primitive.name](*values)]
+    if primitive.name in _CALLS:
+        inner = parameters.get("jaxpr", parameters.get("call_jaxpr"))
+        known = _given(inner, values)
+        _run(inner.jaxpr.eqns, known, rules)
+        return [_value(known, atom) for atom in inner.jaxpr.outvars]
+    bound = primitive.get_bind_params(parameters)
+    functions, parameters = bound if isinstance(bound, tuple) else ((), bound)
+    with equation.ctx.manager:
+        found = primitive.bind(*functions, *values, **parameters)
+    return found if primitive.multiple_results else [found]
+
+
+class Cut(NamedTuple):
+    """The last output of a program as a function of its other outputs, the nodes, and its inputs.
+
+    Attributes:
+        program: the whole.
+        equations: those between nodes and inputs on one side and the last output on the other.
+        uses_nodes: whether a node plays a part.
+        uses_inputs: for each input of the program, whether it does, but for what nodes are made of.
+    """
+
+    program: Program
+    equations: tuple[Any, ...]
+    uses_nodes: bool
+    uses_inputs: tuple[bool, ...]
+
+    def __call__(self, arguments: Sequence[Any], nodes: Sequence[Any]) -> Any:
+        """The last output.
+
+        Args:
+            arguments: of the program.
+            nodes: its other outputs.
+        """
+        traced = self.program.traced
+        *outs, wanted = traced.jaxpr.outvars
+        known = _given(traced, arguments)
+        known |= {out: node for out, node in zip(outs, nodes, strict=True) if _is_variable(out)}
+        _run(self.equations, known, NONE)
+        return _value(known, wanted)
+
+
+def cut(program: Program) -> Cut:
+    """Take a program apart where all its outputs but the last are complete.
+
+    Args:
+        program: any.
+
+    Returns:
+        What leads from there to the last output.
+    """
+    jaxpr = program.traced.jaxpr
+    *outs, wanted = jaxpr.outvars
+    nodes = set(filter(_is_variable, outs))
+    needed, equations = set(filter(_is_variable, [wanted])), []
+    for equation in reversed(jaxpr.eqns):
+        if (needed - nodes).intersection(equation.outvars):
+            equations.append(equation)
+            needed.update(filter(_is_variable, equation.invars))
+    uses_inputs = tuple(each in needed and each not in nodes for each in jaxpr.invars)
+    return Cut(program, tuple(reversed(equations)), bool(needed & nodes), uses_inputs)
+
+
+def _is_variable(atom: Any) -> bool:
+    """Whether an atom of a jaxpr is no literal."""
+    return isinstance(atom, jex.Var)
+
+
+def may_be_rounded(step: Step, h0: Float[Array, " n"], x: Float[Array, " d"]) -> Bool[Array, ""]:
+    """Whether a derivative by the state that is 0 in floats may be one that is only too small.
+
+    Not so where all that the step makes of its state is linear or chosen by a rectifier, nor where
+    it does not depend on its state at all, as with weights of 0; that is looked at where units
+    saturate least, at h_0 without an input.
+
+    Args:
+        step: the system.
+        h0: its start, ``(n,)``.
+        x: any input, ``(d,)``.
+
+    Returns:
+        A scalar.
+    """
+    if not saturates(trace(lambda h, x: [step(h, x)], h0, x), 0):
+        return jnp.bool_(False)
+    # No direction in particular: a Jacobian does not annihilate it by accident.
+    direction = jnp.sin(1 + jnp.arange(h0.size, dtype=at_least_float32(h0.dtype))).astype(h0.dtype)
+    _, pushed = jax.jvp(lambda h: step(h, jnp.zeros_like(x)), (h0,), (direction,))
+    return jnp.any(pushed != 0)
+
+
+def saturates(program: Program, place: int) -> bool:
+    """Whether derivatives by an input may be rounded to 0 without being 0.
+
+    Args:
+        program: any.
+        place: of the input.
+
+    Returns:
+        Whether anything made of it meets one of `SATURATING`.
+    """
+    jaxpr = program.traced.jaxpr
+    reached = {jaxpr.invars[place]}
+    for equation in jaxpr.eqns:
+        if reached.intersection(filter(_is_variable, equation.invars)):
+            if _meets_saturation(equation):
+                return True
+            reached.update(equation.outvars)
+    return False
+
+
+def _meets_saturation(equation: Any) -> bool:
+    """Whether an equation, or any in a program within it, saturates."""
+    inner = jex.jaxprs_in_params(equation.params)
+    within = any(_meets_saturation(each) for jaxpr in inner for each in jaxpr.eqns)
+    return equation.primitive.name in SATURATING or within
