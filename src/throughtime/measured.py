@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree, Shaped
 from throughtime import statistics
 from throughtime.cells import hidden
 from throughtime.diagnostics import GradientDiagnostics, gradient_diagnostics
+from throughtime.draws import random_key
 from throughtime.initializers import gaussian
 from throughtime.results import natural_logs
 from throughtime.tasks import Sample
@@ -87,8 +88,8 @@ def _measured(
 ) -> GradientDiagnostics:
     """The diagnostics of a sweep, for a loss that is linear in the last state."""
     cell = nnx.merge(graphdef, state)
-    size = hidden(cell.initialize_carry((cell.in_features,), nnx.Rngs(0))).size
-    readout = gaussian()(jax.random.key(0), (size, 1), batch.dtype)
+    size = hidden(cell.initialize_carry((cell.in_features,), nnx.Rngs(random_key(0)))).size
+    readout = gaussian()(random_key(0), (size, 1), batch.dtype)
     sequences, steps, _ = batch.shape
     last = jnp.zeros((sequences, steps), batch.dtype).at[:, -1].set(1)
     sample = Sample(inputs=batch, targets=last[..., None], weights=last)

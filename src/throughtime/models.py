@@ -12,6 +12,7 @@ from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells import hidden
+from throughtime.draws import random_key
 from throughtime.initializers import gaussian
 
 
@@ -113,7 +114,7 @@ def start(cell: Any) -> PyTree:
     Returns:
         The cell's own initial carry, without a batch axis.
     """
-    return cell.initialize_carry((cell.in_features,), nnx.Rngs(0))
+    return cell.initialize_carry((cell.in_features,), nnx.Rngs(random_key(0)))
 
 
 def follow(

@@ -9,6 +9,7 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PyTree
 
+from throughtime.draws import random_key
 from throughtime.dynamics import Step
 
 
@@ -47,7 +48,7 @@ def as_step(cell: Any, carry: PyTree | None = None, *, dtype=None) -> CellStep:
             the cell returns a carry of another dtype than it was given.
     """
     if carry is None:
-        carry = cell.initialize_carry((cell.in_features,), nnx.Rngs(0))
+        carry = cell.initialize_carry((cell.in_features,), nnx.Rngs(random_key(0)))
     for leaf in jax.tree.leaves(carry):
         if not jnp.issubdtype(jnp.asarray(leaf).dtype, jnp.floating):
             kind = jnp.asarray(leaf).dtype

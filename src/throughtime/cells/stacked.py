@@ -12,6 +12,7 @@ from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells.bridge import hidden
 from throughtime.cells.vector import VectorCell
+from throughtime.draws import random_key
 
 
 class StackedCell(VectorCell):
@@ -130,7 +131,7 @@ def _where(moves: Array, moved: PyTree, old: PyTree) -> PyTree:
 
 def _width(cell: Any) -> int:
     """How many numbers are read out of a cell."""
-    return hidden(cell.initialize_carry((cell.in_features,), nnx.Rngs(0))).shape[-1]
+    return hidden(cell.initialize_carry((cell.in_features,), nnx.Rngs(random_key(0)))).shape[-1]
 
 
 def _check(cells: list, every: tuple) -> None:

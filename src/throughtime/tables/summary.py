@@ -19,8 +19,9 @@ STATUSES = ("ok", "nonfinite", "collapsed", "not_converged")
 AXES = ["cell", "recurrent_scale", "sequence_length"]
 MEASURED = ["seed", "verdict", "status", "first_bad_step"]
 PROVENANCE = ["key", "run_id", "created", "schema", "source", "commit", "dirty", "throughtime"]
-PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "python", "platform", "device"]
-PROVENANCE += ["matmul_precision", "networks_at_once"]
+PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "optax", "scipy", "scikit-learn", "hydra-core"]
+PROVENANCE += ["orbax-checkpoint", "python", "platform", "device", "matmul_precision"]
+PROVENANCE += ["environment", "instruction_set", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
 NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
 
