@@ -172,9 +172,22 @@ def test_no_task_reads_a_file_that_no_key_knows(name, tmp_path):
 
 
 def test_a_file_that_changes_before_it_is_read_is_refused(track):
+    track.write_text(TRACK.format(80))  # which no other test has in memory
     changed = point("tracks", track)
     track.write_text(TRACK.format(8))
     (failure,) = sweeps.refused(programs.program_key(changed), [changed])
+    assert failure.reason == f"{track} has changed since the command started; run it again."
+
+
+def test_a_worker_that_finds_another_content_refuses_it_in_the_same_sentence(track, monkeypatch):
+    track.write_text(TRACK.format(90))  # which no other test has in memory
+    asked = point("tracks", track)
+    sent = pickle.dumps((asked, programs.program_key(asked)))
+    programs._task.cache_clear()
+    track.write_text(TRACK.format(9))
+    monkeypatch.chdir("/")
+    asked, key = pickle.loads(sent)
+    ((failure,),) = sweeps.run_group(key, [asked])
     assert failure.reason == f"{track} has changed since the command started; run it again."
 
 
