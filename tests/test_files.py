@@ -15,7 +15,7 @@ import pytest
 from commands import SWEEP, of_this_process, run
 from made_results import point as made_point
 
-from throughtime import checkpoints, crews, files, programs, sweeps, tasks
+from throughtime import checkpoints, cluster, crews, files, programs, sweeps, tasks
 from throughtime.files import DataFile
 from throughtime.learned import Run
 from throughtime.options import _OPTIONS, named
@@ -179,15 +179,17 @@ def test_a_file_that_changes_before_it_is_read_is_refused(track):
     assert failure.reason == f"{track} has changed since the command started; run it again."
 
 
-def test_a_worker_that_finds_another_content_refuses_it_in_the_same_sentence(track, monkeypatch):
+def test_a_worker_that_finds_another_content_refuses_it_in_the_same_sentence(
+    track, tmp_path, monkeypatch
+):
     track.write_text(TRACK.format(90))  # which no other test has in memory
     asked = point("tracks", track)
-    sent = pickle.dumps((asked, programs.program_key(asked)))
+    sent = pickle.dumps(cluster.Chunk(programs.program_key(asked), [asked]))
     programs._task.cache_clear()
     track.write_text(TRACK.format(9))
     monkeypatch.chdir("/")
-    asked, key = pickle.loads(sent)
-    ((failure,),) = sweeps.run_group(key, [asked])
+    with of_this_process(tmp_path):
+        (failure,), _ = cluster.measure(pickle.loads(sent), tmp_path / "task", "cpu", 1)
     assert failure.reason == f"{track} has changed since the command started; run it again."
 
 

@@ -25,7 +25,7 @@ from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS, check_options
 from throughtime.draws import random_key
 from throughtime.paths import check_told_apart
-from throughtime.points import InputError, Point
+from throughtime.points import Point
 from throughtime.programs import (
     TRACED,
     ProgramKey,
@@ -250,10 +250,8 @@ def _halved(size: int, num_devices: int) -> tuple[int, int]:
 
 
 def _why(error: Exception) -> str:
-    """The first line of an exception, with its kind unless it is a sentence of ours."""
+    """The first line of an exception, with its kind."""
     text = str(error).strip().split("\n")[0]
-    if isinstance(error, InputError):
-        return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
