@@ -64,10 +64,10 @@ class DataFile:
         return self.path
 
     def is_unchanged(self) -> bool:
-        """Whether the file holds what it held, by reading it again.
+        """Read the file again and compare its content.
 
         Returns:
-            False if its content is another, or it cannot be read any more.
+            Whether it holds what it held; False if it cannot be read any more.
         """
         _content.cache_clear()
         return DataFile.at(self.path) == self

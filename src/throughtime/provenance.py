@@ -18,11 +18,11 @@ SCHEMA = 2
 """Changes when the meaning of a record does."""
 
 PACKAGES = ("throughtime", "jax", "jaxlib", "flax", "numpy", "optax", "scipy")
-"""What computes: optax the losses of tasks and the updates of a training, scipy the errors of
+"""Packages that compute: optax the losses of tasks and the updates of a training, scipy the errors of
 exponents, and through its LAPACK every decomposition that JAX makes on a CPU."""
 
 BYSTANDERS = ("scikit-learn", "hydra-core", "orbax-checkpoint")
-"""What only reads or keeps: the images, whose file has a hash; a configuration, which is in the
+"""Packages that only read or keep: the images, whose file has a hash; a configuration, which is in the
 key; a tree of arrays, which comes back to the bit."""
 
 SETTINGS = ("matmul_precision", "environment")

@@ -88,7 +88,7 @@ def pin() -> None:
 
 
 def environment() -> str:
-    """What of `RECORDED` is set, and whether this thread flushes subnormal numbers to zero.
+    """Say what of `RECORDED` is set, and whether this thread flushes subnormal numbers to zero.
 
     Returns:
         Names with their values, or ``none``.
@@ -108,7 +108,7 @@ def _without_neutral(flags: str) -> str:
 
 
 def _flushes_subnormals() -> bool:
-    """Whether arithmetic of this thread takes subnormal numbers for zero.
+    """Test whether arithmetic of this thread takes subnormal numbers for zero.
 
     A library that was linked with ``-ffast-math`` switches that on for whoever loads it.
     """

@@ -96,7 +96,7 @@ def series_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def _is_said_by_name(frame: pd.DataFrame, setting: str) -> bool:
-    """Whether a setting is the size of a file, or the hash of one that its name tells as well."""
+    """Recognise the size of a file, and the hash of one whose name tells as much."""
     file = setting.removesuffix("_bytes").removesuffix("_sha256")
     hashes = f"{file}_sha256"
     if setting == file or file not in frame or hashes not in frame:
