@@ -93,9 +93,25 @@ def usable_cores() -> int:
     """
     if "SLURM_CPUS_PER_TASK" in os.environ:
         return int(os.environ["SLURM_CPUS_PER_TASK"])
+    return _allowed_cores()
+
+
+def _allowed_cores() -> int:
+    """The cores that the scheduler lets this process use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def summing_threads() -> int:
+    """The threads among which XLA splits a sum of very many numbers on a CPU.
+
+    Returns:
+        At least 1: the cores, which ``NPROC`` overrules, or as many as there are devices.
+    """
+    asked = os.environ.get("NPROC", ""), os.environ.get("JAX_NUM_CPU_DEVICES", "")
+    threads, devices = (int(number) if number.isdigit() else 0 for number in asked)
+    return max(threads or _allowed_cores(), devices)
 
 
 def memory_free() -> int:

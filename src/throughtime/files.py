@@ -125,4 +125,5 @@ def own_data(task: str, options: tuple[tuple[str, Any], ...]) -> DataFile | None
 def _folder(package: str) -> Path | None:
     """Where a package is installed, found without importing it."""
     spec = importlib.util.find_spec(package)
-    return Path(spec.submodule_search_locations[0]) if spec and spec.origin else None
+    places = spec.submodule_search_locations if spec is not None else None
+    return Path(places[0]) if places else None

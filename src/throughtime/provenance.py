@@ -11,19 +11,19 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from throughtime.devices import instruction_set
+from throughtime.devices import instruction_set, summing_threads
 from throughtime.settings import PINNED, environment
 
 SCHEMA = 2
 """Changes when the meaning of a record does."""
 
 PACKAGES = ("throughtime", "jax", "jaxlib", "flax", "numpy", "optax", "scipy")
-"""Packages that compute: optax the losses of tasks and the updates of a training, scipy the errors of
-exponents, and through its LAPACK every decomposition that JAX makes on a CPU."""
+"""Packages that compute: optax the losses of tasks and the updates of a training, scipy the errors
+of exponents, and through its LAPACK every decomposition that JAX makes on a CPU."""
 
 BYSTANDERS = ("scikit-learn", "hydra-core", "orbax-checkpoint")
-"""Packages that only read or keep: the images, whose file has a hash; a configuration, which is in the
-key; a tree of arrays, which comes back to the bit."""
+"""Packages that only read or keep: the images, whose file has a hash; a configuration, which is in
+the key; a tree of arrays, which comes back to the bit."""
 
 SETTINGS = ("matmul_precision", "environment")
 
@@ -76,9 +76,8 @@ def provenance(device: str | None) -> dict[str, Any]:
     Returns:
         schema, source (a hash of the code that makes numbers), commit and whether the tree was
         dirty (``unknown`` outside of git), versions, Python, platform, device, the precision of
-        matrix products, what of the environment can change a number, and, not compared, a name for
-        the instructions of the CPU: other ones differ in last bits, and machines of a cluster have
-        several.
+        matrix products, what of the environment can change a number; and what of the machine can
+        change last bits, which is not compared, as the machines of a cluster differ in it.
     """
     return {
         "schema": SCHEMA,
@@ -91,6 +90,7 @@ def provenance(device: str | None) -> dict[str, Any]:
         "matmul_precision": PINNED["jax_default_matmul_precision"],
         "environment": environment(),
         "instruction_set": instruction_set(),
+        "summing_threads": summing_threads(),
     }
 
 

@@ -58,6 +58,14 @@ RECORDED = {
 }
 """Variables of the environment that are part of the origin and compared, and what each changes."""
 
+NOT_COMPARED = {
+    "instruction_set": "how many numbers the CPU adds at once",
+    "summing_threads": "among how many threads of a CPU a sum is split, of tens of thousands of "
+    "numbers or more; NPROC and JAX_NUM_CPU_DEVICES change it",
+}
+"""What of the machine changes last bits, and is recorded in the origin and not compared: else the
+machines of one cluster could not share a sweep."""
+
 NO_NUMBER = ("--xla_dump", "--xla_force_host_platform_device_count")
 """How flags of XLA begin that change no number: what is written down, and how many devices share
 the work, each of which has a program of its own."""
@@ -65,7 +73,7 @@ the work, each of which has a program of its own."""
 HARMLESS = {
     "OPENBLAS_NUM_THREADS, OMP_NUM_THREADS": "`devices.start` sets one thread for LAPACK, which "
     "the first of them decides",
-    "JAX_NUM_CPU_DEVICES": "every device has a program of its own",
+    "JAX_NUM_CPU_DEVICES": "every device has a program of its own; but see `NOT_COMPARED`",
     "jax_numpy_dtype_promotion, jax_numpy_rank_promotion": "they refuse an operation or do nothing",
     "jax_explicit_x64_dtypes": "plays a part only where x64 is off",
     "jax_legacy_prng_key, jax_debug_key_reuse": "they refuse a key or do nothing",

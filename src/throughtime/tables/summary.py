@@ -21,7 +21,7 @@ MEASURED = ["seed", "verdict", "status", "first_bad_step"]
 PROVENANCE = ["key", "run_id", "created", "schema", "source", "commit", "dirty", "throughtime"]
 PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "optax", "scipy", "scikit-learn", "hydra-core"]
 PROVENANCE += ["orbax-checkpoint", "python", "platform", "device", "matmul_precision"]
-PROVENANCE += ["environment", "instruction_set", "networks_at_once"]
+PROVENANCE += ["environment", "instruction_set", "summing_threads", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
 NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
 
