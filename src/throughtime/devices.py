@@ -63,7 +63,6 @@ def _started(device: str, hosts: Hosts | None) -> None:
     os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import jax
 
-    settings.pin()
     _keep_compiled(jax)
     try:
         if hosts is not None:
