@@ -5,6 +5,7 @@ python experiments/sweep.py -m cell=elman,gru,lstm recurrent_scale=0.5,1,2
 python experiments/sweep.py -m +experiment=standard
 """
 
+import contextlib
 from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
@@ -24,10 +25,12 @@ def run(config: DictConfig) -> float:
     """Measure one point; the job of Hydra's own launchers."""
     hydra_config = HydraConfig.get()
     directory = Path(hydra_config.runtime.output_dir)
-    if not OmegaConf.is_missing(hydra_config.job, "num"):
-        return one_point(config, directory.parent, is_job=True)
-    with one_sentence():
-        return one_point(config, directory / datetime.now().strftime("%Y%m%dT%H%M%S%f"))
+    # With hydra.job.chdir=true a job stands in a folder of its own, where no path of the user's is.
+    with contextlib.chdir(hydra_config.runtime.cwd):
+        if not OmegaConf.is_missing(hydra_config.job, "num"):
+            return one_point(config, directory.parent, is_job=True)
+        with one_sentence():
+            return one_point(config, directory / datetime.now().strftime("%Y%m%dT%H%M%S%f"))
 
 
 def one_point(config: DictConfig, directory: Path, is_job: bool = False) -> float:

@@ -237,7 +237,7 @@ FOUND = [
     ("cell={a:1}", 2, "unknown option of cell 'a'"),
     ("name=☃", 2, "cannot read the override 'name=☃'"),
     (f"name={'x' * 300}", 2, "cannot write to results/xxx"),
-    (f"task.tracks={'x' * 300}", 2, "cannot read xxx"),
+    (f"task.tracks={'x' * 300}", 2, "xxx: File name too long."),
     ("~device", 2, "device must be a name, not None."),
     ("device=[cpu]", 2, "device must be a name, not ['cpu']."),
     ("dtype=[float32]", 2, "unknown dtype ['float32']"),

@@ -121,6 +121,25 @@ def test_no_column_of_a_records_origin_is_taken_for_a_setting():
     assert tables.point_columns(frame) == tables.point_columns(rows_of([-1.0]))
 
 
+def test_files_of_two_names_are_told_apart_by_these_and_else_by_their_content():
+    def rows(name, size, content):
+        file = {"task_file": name, "task_file_bytes": size, "task_file_sha256": content}
+        return rows_of([0.0], **file)
+
+    two_names = frame(rows("a", 1, "1f"), rows("b", 2, "2e"))
+    one_name = frame(rows("a", 1, "1f"), rows("a", 2, "2e"))
+    assert tables.series_columns(two_names) == ["cell", "task_file"]
+    assert tables.series_columns(one_name) == ["cell", "task_file_sha256"]
+    assert len(tables.summarise(one_name)) == 2
+
+
+def test_what_an_old_record_does_not_say_of_its_origin_is_unknown():
+    new = rows_of([1.0]).assign(optax="0.2.8")
+    line = tables.summarise(frame(new, rows_of([3.0], seed=1))).iloc[0]
+    assert line["optax"] == "0.2.8; unknown"
+    assert line["log10_gradient_ratio_median"] == 2.0
+
+
 @pytest.mark.parametrize(
     ("rows", "message"),
     [

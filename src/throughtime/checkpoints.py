@@ -141,4 +141,6 @@ def _plain(tree: PyTree) -> PyTree:
 def _as(like, plain):
     """A leaf as it was."""
     array = jnp.asarray(plain)
-    return jax.random.wrap_key_data(array) if _is_key(like) else array
+    if not _is_key(like):
+        return array
+    return jax.random.wrap_key_data(array, impl=jax.random.key_impl(like))

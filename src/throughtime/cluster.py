@@ -125,9 +125,12 @@ def measure(chunk: Chunk, folder: Path, device: str, cpus: int) -> tuple[list["F
     from throughtime.results import Failure, Result
 
     origin = provenance.provenance(devices.kind())
-    failures = []
+    failures = sweeps.refused(chunk.key, chunk.points)  # this machine's files, and its memory
+    not_run = {failure.point for failure in failures}
+    points = [point for point in chunk.points if point not in not_run]
+    running = sweeps.run_group(chunk.key, points, folder / "unfinished") if points else ()
     with contextlib.closing(ledger.Ledger(folder)) as book:
-        for results in sweeps.run_group(chunk.key, chunk.points, folder / "unfinished"):
+        for results in running:
             book.append([one for one in results if isinstance(one, Result)], origin, folder.name)
             failures += [one for one in results if isinstance(one, Failure)]
     return failures, sweeps.num_compiled()

@@ -16,6 +16,7 @@ from jax.sharding import SingleDeviceSharding
 
 from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS
+from throughtime.draws import alike
 from throughtime.programs import (
     ProgramKey,
     batch_source,
@@ -125,7 +126,8 @@ def _sources(key: ProgramKey, size: int) -> tuple[tuple[Future, Any], tuple[Futu
 @functools.cache
 def _source(function, *shapes: jax.ShapeDtypeStruct) -> tuple[Future, Any]:
     """A source, being compiled, and the shapes of what it draws."""
-    lowered = function.lower(*_placed(shapes, jax.local_devices(backend="cpu")[0]))
+    with alike():
+        lowered = function.lower(*_placed(shapes, jax.local_devices(backend="cpu")[0]))
     return _compilers().submit(lowered.compile, DRAWN), lowered.out_info
 
 
@@ -134,7 +136,8 @@ def _on_device(key: ProgramKey, size: int, device) -> Future:
     """A program, being compiled for a device."""
     (_, networks), (_, batches) = _sources(key, size)
     lengths = jax.ShapeDtypeStruct((size,), np.int32)
-    lowered = _program(key).lower(*_placed((networks, batches, lengths), device))
+    with alike():
+        lowered = _program(key).lower(*_placed((networks, batches, lengths), device))
     return _compilers().submit(lowered.compile)
 
 

@@ -11,6 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from throughtime import checkpoints, devices
+from throughtime.draws import alike, random_key
+from throughtime.files import DataFile
 from throughtime.learned import Look, Run
 from throughtime.objectives import Network, Recipe, evaluate, loss_of_outputs
 from throughtime.programs import (
@@ -22,7 +24,7 @@ from throughtime.programs import (
     validation_task_of,
     weighted,
 )
-from throughtime.provenance import source_hash
+from throughtime.provenance import comparable
 from throughtime.tasks import Sample, Task
 from throughtime.training import TrainState, fit, prepare, start_training, watch
 
@@ -123,7 +125,8 @@ class OnDevice:
             A function of such arguments.
         """
         if part not in self.compiled:
-            lowered = getattr(self.program, part).lower(*arguments)
+            with alike():
+                lowered = getattr(self.program, part).lower(*arguments)
             self.compiled[part] = lowered.compile(QUICKLY)
         return self.compiled[part]
 
@@ -215,14 +218,12 @@ class Crew:
         scales = np.array([run.point.recurrent_scale for run in self.runs])
         rates = np.array([run.options["learning_rate"] for run in self.runs])
         # On the CPU, wherever they are trained: the same seed is the same network on every device.
-        with jax.default_device(jax.local_devices(backend="cpu")[0]):
+        with jax.default_device(jax.local_devices(backend="cpu")[0]), alike():
             drawn = network_source(self.key)(seeds, scales)
         networks = jax.tree.map(lambda leaf: np.asarray(leaf[:, 0]), drawn)
-        data = [jax.random.key(run.point.data_seed) for run in self.runs]
-        keys = [jax.random.fold_in(one, run.seed) for one, run in zip(data, self.runs, strict=True)]
-        judged = [jax.random.fold_in(one, VALIDATION) for one in data]
+        keys, judged = _data_keys(self.runs)
         put = functools.partial(jax.device_put, device=self.device)
-        self.data_keys, self.validation_keys = put(jnp.stack(keys)), put(jnp.stack(judged))
+        self.data_keys, self.validation_keys = put(keys), put(judged)
         rates = put(jnp.asarray(rates, self.key.dtype))
         start = self.program("start", put(networks), rates, self.data_keys, self.validation_keys)
         found = [self._restored(lane, run, start) for lane, run in enumerate(self.runs)]
@@ -265,12 +266,23 @@ class Crew:
             )
 
 
+def _data_keys(runs: Sequence[Run]):
+    """The keys of the data of each run, and of its validation set, which a point's runs share."""
+    with alike():
+        data = [random_key(run.point.data_seed) for run in runs]
+        own = [jax.random.fold_in(one, run.seed) for one, run in zip(data, runs, strict=True)]
+        judged = [jax.random.fold_in(one, VALIDATION) for one in data]
+        return jnp.stack(own), jnp.stack(judged)
+
+
 def _place(folder: Path, run: Run) -> Path:
     """Where a run is kept."""
     return folder / f"{run.point.key}-{run.seed}"
 
 
 def _description(run: Run) -> dict[str, Any]:
-    """What a kept run must agree with to be gone on with."""
-    versions = {"jax": jax.__version__, "source": source_hash(), "device": devices.kind()}
-    return run.point.columns() | {"seed": run.seed} | versions
+    """What a kept run must agree with to be gone on with: of a file its content, not its name."""
+    columns, options = run.point.columns(), run.point.task_options
+    for name in [name for name, value in options if isinstance(value, DataFile)]:
+        del columns[f"task_{name}"]
+    return columns | {"seed": run.seed} | comparable(devices.kind())

@@ -11,14 +11,12 @@ import platform
 from pathlib import Path
 from typing import NamedTuple
 
+from throughtime import settings
 from throughtime.names import unknown
 from throughtime.points import InputError
 
 PLATFORMS = {"auto": None, "cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}
 """What JAX is asked for; the CPU is always among them, since it draws the weights."""
-
-MATMUL_PRECISION = "highest"
-"""float32 means float32: by default matrix products on GPU and TPU round to fewer digits."""
 
 
 class Hosts(NamedTuple):
@@ -35,9 +33,8 @@ class Hosts(NamedTuple):
     process_id: int | None = None
 
 
-@functools.cache
 def start(device: str = "auto", hosts: Hosts | None = None) -> None:
-    """Choose the platform, the precision and the number of devices; once for the process.
+    """Choose the platform and the number of devices, once for the process; pin JAX's settings.
 
     A CPU counts as one device for each core that the process may use, so that a sharded program
     keeps all of them busy; the environment variable ``JAX_NUM_CPU_DEVICES`` says otherwise.
@@ -49,18 +46,23 @@ def start(device: str = "auto", hosts: Hosts | None = None) -> None:
     Raises:
         InputError: if there is no such device, or the other hosts do not answer.
     """
+    _started(device, hosts)
+    settings.pin()  # each time: something else in the process may have set them meanwhile
+
+
+@functools.cache
+def _started(device: str, hosts: Hosts | None) -> None:
+    """The devices, found once."""
     if device not in PLATFORMS:
         raise InputError(unknown("device", device, PLATFORMS))
     if PLATFORMS[device] is not None:
         os.environ["JAX_PLATFORMS"] = PLATFORMS[device]
     os.environ.setdefault("JAX_NUM_CPU_DEVICES", str(usable_cores()))
     # LAPACK's threads wait for each other in a loop: on a busy machine they take 100 times as long.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    # With another number of them it also splits sums elsewhere. It must be said before NumPy loads.
+    os.environ["OPENBLAS_NUM_THREADS"] = "1"
     import jax
 
-    # Every array here has a stated dtype; x64 lets float64 points share a process with float32.
-    jax.config.update("jax_enable_x64", True)
-    jax.config.update("jax_default_matmul_precision", MATMUL_PRECISION)
     _keep_compiled(jax)
     try:
         if hosts is not None:
@@ -90,9 +92,25 @@ def usable_cores() -> int:
     """
     if "SLURM_CPUS_PER_TASK" in os.environ:
         return int(os.environ["SLURM_CPUS_PER_TASK"])
+    return _allowed_cores()
+
+
+def _allowed_cores() -> int:
+    """The cores that the scheduler lets this process use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def summing_threads() -> int:
+    """The threads among which XLA splits a sum of very many numbers on a CPU.
+
+    Returns:
+        At least 1: the cores, which ``NPROC`` overrules, or as many as there are devices.
+    """
+    asked = os.environ.get("NPROC", ""), os.environ.get("JAX_NUM_CPU_DEVICES", "")
+    threads, devices = (int(number) if number.isdigit() else 0 for number in asked)
+    return max(threads or _allowed_cores(), devices)
 
 
 def memory_free() -> int:
@@ -132,10 +150,19 @@ def _keep_compiled(jax) -> None:
 
 def _machine_kind() -> str:
     """A name for machines that can run the same compiled code: never shared with another kind."""
+    return f"{platform.system()}-{platform.machine()}-{instruction_set()}".lower()
+
+
+@functools.cache
+def instruction_set() -> str:
+    """A name for what the CPU can do, which decides how sums are split, and so their last bits.
+
+    Returns:
+        8 hexadecimal digits, the same for the same features.
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         features = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         features = platform.processor()
-    digest = hashlib.sha256(features.encode()).hexdigest()[:8]
-    return f"{platform.system()}-{platform.machine()}-{digest}".lower()
+    return hashlib.sha256(features.encode()).hexdigest()[:8]

@@ -14,6 +14,7 @@ from throughtime import statistics
 from throughtime.batches import carry_of, checked_batch
 from throughtime.cells import as_step, output_shape
 from throughtime.diagnostics import GradientDiagnostics, gradient_diagnostics
+from throughtime.draws import random_key
 from throughtime.dynamics import aligned
 from throughtime.initializers import gaussian
 from throughtime.results import natural_logs
@@ -108,7 +109,7 @@ def _measured(
     """The diagnostics of a sweep, for a loss that is linear in the last output."""
     cell = nnx.merge(graphdef, state)
     size = math.prod(output_shape(cell, batch.shape[-1], batch.dtype).shape)
-    readout = gaussian()(jax.random.key(0), (size, 1), batch.dtype)
+    readout = gaussian()(random_key(0), (size, 1), batch.dtype)
     sequences, steps, _ = batch.shape
     last = jnp.zeros((sequences, steps), batch.dtype).at[:, -1].set(1)
     sample = Sample(inputs=batch, targets=last[..., None], weights=last)

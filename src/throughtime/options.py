@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from throughtime.files import DataFile
 from throughtime.names import unknown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
@@ -77,8 +78,8 @@ _OPTIONS = {
     "range_noise": lambda key, value: number(key, value, low=0.0),
     "bearing_noise": lambda key, value: number(key, value, low=0.0),
     "in_features": lambda key, value: integer(key, value, 0),
-    "tracks": lambda key, value: _text(key, value),
-    "file": lambda key, value: _text(key, value),
+    "tracks": lambda key, value: _file(key, value),
+    "file": lambda key, value: _file(key, value),
     "columns": lambda key, value: _names(key, value),
     "relative": lambda key, value: _flag(key, value),
     "part": lambda key, value: choice(key, value, PARTS),
@@ -196,6 +197,11 @@ def _text(key: str, value: Any) -> str:
     if not isinstance(value, str):
         raise InputError(f"{key} must be a text, not {value!r}.")
     return value
+
+
+def _file(key: str, value: Any) -> DataFile:
+    """A file, which its task reads."""
+    return DataFile.at(_text(key, value))
 
 
 def _names(key: str, value: Any) -> tuple[str, ...]:

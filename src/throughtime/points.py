@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from throughtime.files import DataFile, own_data
 from throughtime.names import unknown
 from throughtime.options import (
     DTYPES,
@@ -90,7 +91,8 @@ class Point:
         label: what tables and figures call it, if not by its name.
         cell_options: its options, as sorted pairs.
         task: name of the task.
-        task_options: its options, as sorted pairs.
+        task_options: its options, as sorted pairs; a file by its content.
+        task_data: the file of the task's own data, if it reads one.
         diagnostic: what is measured, a key of `HEADLINES`.
         diagnostic_options: its options, as sorted pairs.
         mitigation: names of remedies, each with its options as sorted pairs, in the order given.
@@ -112,6 +114,7 @@ class Point:
     cell_options: tuple[tuple[str, Any], ...] = ()
     task: str
     task_options: tuple[tuple[str, Any], ...] = ()
+    task_data: DataFile | None = None
     diagnostic: str = "gradient"
     diagnostic_options: tuple[tuple[str, Any], ...] = ()
     mitigation: tuple[tuple[str, tuple[tuple[str, Any], ...]], ...] = ()
@@ -128,8 +131,11 @@ class Point:
 
     @functools.cached_property
     def key(self) -> str:
-        """A hash of the point, the same whatever order its options were given in."""
-        text = json.dumps(self._fields(), sort_keys=True, allow_nan=False)
+        """A hash of the point, whatever order its options were given in and where files lie."""
+        fields = self._fields()
+        if self.task_data is None:  # the key of what reads no file is what it always was
+            del fields["task_data"]
+        text = json.dumps(fields, sort_keys=True, allow_nan=False, default=DataFile.content)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def _fields(self) -> dict[str, Any]:
@@ -140,7 +146,7 @@ class Point:
         """The point as columns of a row; options as columns of their own."""
         own = self._fields()
         options = dict(own.pop("cell_options")) | dict(own.pop("diagnostic_options"))
-        task_options = {f"task_{name}": value for name, value in own.pop("task_options")}
+        task_options = _task_columns(own.pop("task_options"), own.pop("task_data"))
         remedies = own.pop("mitigation")
         own |= {"kind": own["cell"], "cell": own.pop("label") or own["cell"]}
         own["mitigation"] = " + ".join(name for name, _ in remedies) or "none"
@@ -148,6 +154,15 @@ class Point:
             f"{name}.{option}={value}" for name, pairs in remedies for option, value in pairs
         )
         return own | {"initializer": None, "activation": None} | options | task_options
+
+
+def _task_columns(options: tuple[tuple[str, Any], ...], data: DataFile | None) -> dict[str, Any]:
+    """The options of a task as columns; a file is its name, its size and its hash."""
+    columns: dict[str, Any] = {}
+    for name, value in (*options, *([] if data is None else [("data", data)])):
+        is_file = isinstance(value, DataFile)
+        columns |= value.columns(f"task_{name}") if is_file else {f"task_{name}": value}
+    return columns
 
 
 def read_point(config: Mapping[str, Any]) -> Point:
@@ -182,6 +197,7 @@ def read_point(config: Mapping[str, Any]) -> Point:
         cell_options=cell_options,
         task=task,
         task_options=task_options,
+        task_data=own_data(task, task_options),
         diagnostic=choice("diagnostic", diagnostic, tuple(HEADLINES)),
         diagnostic_options=diagnostic_options,
         mitigation=mitigation(config["mitigation"]),
@@ -200,7 +216,8 @@ def known_keys() -> list[str]:
         Their names.
     """
     fields = [field.name for field in dataclasses.fields(Point)]
-    own = [name for name in fields if name != "label" and not name.endswith("_options")]
+    derived = ("label", "task_data")
+    own = [name for name in fields if name not in derived and not name.endswith("_options")]
     return own + list(OUTSIDE)
 
 

@@ -16,9 +16,11 @@ from jaxtyping import Array, Float, UInt
 from throughtime import traced
 from throughtime.cells import as_step, output_shape
 from throughtime.diagnostics import DIAGNOSTICS
+from throughtime.draws import random_key
+from throughtime.files import DataFile
 from throughtime.initializers import gaussian
 from throughtime.mitigations import Mitigation, combine
-from throughtime.points import Point
+from throughtime.points import InputError, Point
 from throughtime.sizes import CellKind, matched_units, state_size
 from throughtime.tasks import Sample, Task, make_task, task_options
 
@@ -123,7 +125,7 @@ def _batch_source(key: ProgramKey):
     task = task_of(key)
 
     def draw(data_seed, length) -> Sample:
-        keys = jax.random.split(jax.random.key(data_seed), key.batch_size)
+        keys = jax.random.split(random_key(data_seed), key.batch_size)
         batch = jax.vmap(task.sample, (0, None))(keys, length)
         return weighted(key, batch)
 
@@ -156,7 +158,7 @@ def draw_network(key: ProgramKey, seed: UInt[Array, ""], scale: Float[Array, ""]
     Returns:
         The state of the cell and the read-out ``(m, k)``.
     """
-    cell_key, readout_key = jax.random.split(jax.random.key(seed))
+    cell_key, readout_key = jax.random.split(random_key(seed))
     cell = make(key, scale, nnx.Rngs(cell_key))
     weights = nnx.split(cell)[1]
     shape = (*output_shape(cell).shape, task_of(key).out_features)
@@ -204,7 +206,7 @@ def may_be_rounded(key: ProgramKey, is_silent: bool) -> bool:
         False where zeros are exact: rectifiers, linear cells, and weights of 0 where the state has
         no other way.
     """
-    cell = make(key, 0.0 if is_silent else 1.0, nnx.Rngs(0))
+    cell = make(key, 0.0 if is_silent else 1.0, nnx.Rngs(random_key(0)))
     step, h0, _ = as_step(cell)
     return bool(traced.may_be_rounded(step, h0, jnp.zeros(cell.in_features, h0.dtype)))
 
@@ -261,7 +263,7 @@ def structure_of(key: ProgramKey) -> nnx.GraphDef:
     Returns:
         A graph definition for `nnx.merge`.
     """
-    cell = nnx.eval_shape(lambda: make(key, 1.0, nnx.Rngs(0)))
+    cell = nnx.eval_shape(lambda: make(key, 1.0, nnx.Rngs(random_key(0))))
     return nnx.split(cell)[0]
 
 
@@ -298,4 +300,8 @@ def _task(key: ProgramKey, part: str) -> Task:
         options.setdefault("part", part)
         if part == "validation":
             options.pop("train_size", None)
-    return make_task(key.task, max_length=key.num_steps, dtype=key.dtype, **options)
+    task = make_task(key.task, max_length=key.num_steps, dtype=key.dtype, **options)
+    for file in options.values():  # what was read is what the key says
+        if isinstance(file, DataFile) and not file.is_unchanged():
+            raise InputError(f"{file.path} has changed since the command started; run it again.")
+    return task

@@ -7,18 +7,27 @@ import json
 import platform
 import subprocess
 import sys
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from throughtime.devices import MATMUL_PRECISION
+from throughtime.devices import instruction_set, summing_threads
+from throughtime.settings import PINNED, environment
 
 SCHEMA = 2
 """Changes when the meaning of a record does."""
 
-PACKAGES = ("throughtime", "jax", "jaxlib", "flax", "numpy")
+PACKAGES = ("throughtime", "jax", "jaxlib", "flax", "numpy", "optax", "scipy")
+"""Packages that compute: optax the losses of tasks and the updates of a training, scipy the errors
+of exponents, and through its LAPACK every decomposition that JAX makes on a CPU."""
 
-COMPARABLE = ("schema", "source", *PACKAGES, "python", "platform", "device", "matmul_precision")
+BYSTANDERS = ("scikit-learn", "hydra-core", "orbax-checkpoint")
+"""Packages that only read or keep: the images, whose file has a hash; a configuration, which is in
+the key; a tree of arrays, which comes back to the bit."""
+
+SETTINGS = ("matmul_precision", "environment")
+
+COMPARABLE = ("schema", "source", *PACKAGES, "python", "platform", "device", *SETTINGS)
 """What two records must share for one to stand beside the other."""
 
 NUMERICS = (
@@ -29,7 +38,9 @@ NUMERICS = (
     "crews",
     "devices",
     "diagnostics",
+    "draws",
     "dynamics",
+    "files",
     "initializers",
     "learned",
     "lyapunov",
@@ -42,6 +53,7 @@ NUMERICS = (
     "programs",
     "results",
     "scaled",
+    "settings",
     "sizes",
     "statistics",
     "sweeps",
@@ -65,19 +77,36 @@ def provenance(device: str | None) -> dict[str, Any]:
 
     Returns:
         schema, source (a hash of the code that makes numbers), commit and whether the tree was
-        dirty (``unknown`` outside of git), versions, Python, platform, device and the precision of
-        matrix products.
+        dirty (``unknown`` outside of git), versions, Python, platform, device, the precision of
+        matrix products, what of the environment can change a number; and what of the machine can
+        change last bits, which is not compared, as the machines of a cluster differ in it.
     """
     return {
         "schema": SCHEMA,
         "source": source_hash(),
         **_commit(),
-        **{package: version(package) for package in PACKAGES},
+        **{package: _version(package) for package in (*PACKAGES, *BYSTANDERS)},
         "python": platform.python_version(),
         "platform": f"{sys.platform}-{platform.machine()}",
         "device": device,
-        "matmul_precision": MATMUL_PRECISION,
+        "matmul_precision": PINNED["jax_default_matmul_precision"],
+        "environment": environment(),
+        "instruction_set": instruction_set(),
+        "summing_threads": summing_threads(),
     }
+
+
+def comparable(device: str | None) -> dict[str, Any]:
+    """The part of a provenance that is compared.
+
+    Args:
+        device: as of `provenance`.
+
+    Returns:
+        The fields of `COMPARABLE`.
+    """
+    origin = provenance(device)
+    return {field: origin[field] for field in COMPARABLE}
 
 
 def fingerprint(origin: dict[str, Any]) -> str:
@@ -146,6 +175,15 @@ def _commit() -> dict[str, str]:
             _git("status", "--porcelain", "--untracked-files=no", "--", "."), "yes"
         ),
     }
+
+
+@functools.cache
+def _version(package: str) -> str:
+    """The version of a package, of which some are needed by some measurements alone."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 def _git(*arguments: str) -> str | None:

@@ -11,6 +11,7 @@ import jax
 from flax import nnx
 
 from throughtime.cells import SYSTEMS, as_step, make_cell
+from throughtime.draws import random_key
 
 PLAIN = "elman"
 """The cell with as many units as a point says, whatever is matched."""
@@ -47,7 +48,7 @@ class CellKind(NamedTuple):
             ValueError: as `make_cell`.
         """
         size = self.in_features, hidden_features
-        rngs = nnx.Rngs(0) if rngs is None else rngs
+        rngs = nnx.Rngs(random_key(0)) if rngs is None else rngs
         options = dict(self.options)
         return make_cell(self.name, *size, recurrent_scale=recurrent_scale, rngs=rngs, **options)
 
@@ -102,7 +103,9 @@ def flops_per_step(kind: CellKind, hidden_features: int) -> int | None:
     cell = nnx.eval_shape(lambda: kind.make(hidden_features))
     structure, weights = nnx.split(cell)
     carry = jax.eval_shape(
-        lambda: kind.make(hidden_features).initialize_carry((kind.in_features,), nnx.Rngs(0))
+        lambda: kind.make(hidden_features).initialize_carry(
+            (kind.in_features,), nnx.Rngs(random_key(0))
+        )
     )
     inputs = jax.ShapeDtypeStruct((kind.in_features,), jax.tree.leaves(carry)[0].dtype)
 

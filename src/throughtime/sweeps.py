@@ -23,6 +23,7 @@ from throughtime import compilation, crews
 from throughtime.compilation import Program, compiled
 from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS, check_options
+from throughtime.draws import random_key
 from throughtime.paths import check_told_apart
 from throughtime.points import Point
 from throughtime.programs import (
@@ -163,7 +164,7 @@ def _check_options(key: ProgramKey) -> None:
     """Refuse options of the diagnostic that its state or its steps do not suit."""
     check_options(key.diagnostic, dict(key.diagnostic_options), state_size_of(key), key.num_steps)
     if key.diagnostic == "paths":
-        check_told_apart(nnx.eval_shape(lambda: make(key, 1.0, nnx.Rngs(0))))
+        check_told_apart(nnx.eval_shape(lambda: make(key, 1.0, nnx.Rngs(random_key(0)))))
 
 
 def points_at_once(key: ProgramKey) -> int:

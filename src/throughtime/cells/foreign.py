@@ -10,6 +10,7 @@ from flax import nnx
 from jaxtyping import PyTree
 
 from throughtime.cells.carries import cast, layout_of
+from throughtime.draws import random_key
 
 
 def check_cell(cell: Any) -> None:
@@ -56,7 +57,7 @@ def initial_carry(cell: Any, in_features: int | None = None) -> PyTree:
         raise TypeError(
             f"{type(cell).__name__} has no in_features; pass the initial carry, carry=…."
         )
-    return cell.initialize_carry((size,), nnx.Rngs(0))
+    return cell.initialize_carry((size,), nnx.Rngs(random_key(0)))
 
 
 def output_shape(

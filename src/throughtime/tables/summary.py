@@ -19,8 +19,9 @@ STATUSES = ("ok", "nonfinite", "collapsed", "not_converged")
 AXES = ["cell", "recurrent_scale", "sequence_length"]
 MEASURED = ["seed", "verdict", "status", "first_bad_step"]
 PROVENANCE = ["key", "run_id", "created", "schema", "source", "commit", "dirty", "throughtime"]
-PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "python", "platform", "device"]
-PROVENANCE += ["matmul_precision", "networks_at_once"]
+PROVENANCE += ["jax", "jaxlib", "flax", "numpy", "optax", "scipy", "scikit-learn", "hydra-core"]
+PROVENANCE += ["orbax-checkpoint", "python", "platform", "device", "matmul_precision"]
+PROVENANCE += ["environment", "instruction_set", "summing_threads", "networks_at_once"]
 NO_SETTING = {*AXES, *MEASURED, *PROVENANCE, "num_seeds", "seconds"}
 NO_SETTING |= {name for one in MEASURES.values() for name in (*one.numbers, *one.others)}
 
@@ -54,7 +55,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
     measure = measure_of(rows)
     rows, keys = _checked(rows, measure), point_columns(rows)
     origins = [name for name in PROVENANCE if name in rows]
-    rows = rows.assign(**{name: rows[name].astype(str) for name in origins})
+    rows = rows.assign(**{name: rows[name].astype(str).fillna("unknown") for name in origins})
     shared = {name: rows[name].iloc[0] for name in origins if rows[name].nunique() == 1}
     lines = [
         dict(zip(keys, key, strict=True)) | _summary(seeds, measure) | _provenance(seeds, shared)
@@ -91,7 +92,17 @@ def series_columns(frame: pd.DataFrame) -> list[str]:
         by_name = frame.groupby(["cell", "mitigation"])["mitigation_options"]
         if by_name.nunique().max() == 1:  # the remedies' names say it all
             varied.remove("mitigation_options")
-    return ["cell", *varied]
+    return ["cell", *(name for name in varied if not _is_said_by_name(frame, name))]
+
+
+def _is_said_by_name(frame: pd.DataFrame, setting: str) -> bool:
+    """Recognise the size of a file, and the hash of one whose name tells as much."""
+    file = setting.removesuffix("_bytes").removesuffix("_sha256")
+    hashes = f"{file}_sha256"
+    if setting == file or file not in frame or hashes not in frame:
+        return False
+    is_size = setting != hashes
+    return is_size or len(frame[[file, hashes]].drop_duplicates()) == frame[file].nunique()
 
 
 def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
