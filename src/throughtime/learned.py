@@ -7,10 +7,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from throughtime import statistics
+from throughtime.counting import Counts
 from throughtime.points import COURSE, Point
 from throughtime.results import Result, natural_logs, with_columns
 from throughtime.training import TrainInfo
-from throughtime.watching import Counts, GradientWatch
+from throughtime.watching import GradientWatch
 
 
 class Look(NamedTuple):

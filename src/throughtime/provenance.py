@@ -25,6 +25,7 @@ NUMERICS = (
     "adjoints",
     "cells",
     "compilation",
+    "counting",
     "crews",
     "devices",
     "diagnostics",

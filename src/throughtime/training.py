@@ -14,10 +14,11 @@ import optax
 from flax import nnx, struct
 from jaxtyping import Array, Float, Int, Key, PyTree
 
+from throughtime.counting import Counts, counted, global_norm
 from throughtime.mitigations import Preparation
 from throughtime.objectives import Network, Recipe, batch_loss, loss_of_outputs
 from throughtime.tasks import Sample
-from throughtime.watching import Counts, GradientWatch, counted, global_norm, watch_gradients
+from throughtime.watching import GradientWatch, watch_gradients
 
 OPTIMIZERS: dict[str, Callable[..., optax.GradientTransformation]] = {
     "sgd": optax.sgd,
@@ -37,7 +38,7 @@ class TrainState:
     Attributes:
         step: updates made, an int32 scalar.
         network: the parameters, a `Network`.
-        optimizer: the optimiser's state, the counts of `watching.counted` in it.
+        optimizer: the optimiser's state, the counts of `counting.counted` in it.
         key: of what is random in an update, such as dropout.
         recipe: what is no array.
     """

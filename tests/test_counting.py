@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from throughtime.watching import counted, global_norm
+from throughtime.counting import counted, global_norm
 
 
 def tree(*numbers, dtype=jnp.float64):
