@@ -10,6 +10,7 @@ from throughtime import statistics
 from throughtime.counting import Counts
 from throughtime.points import COURSE, Point
 from throughtime.results import Result, natural_logs, with_columns
+from throughtime.scaled import Scaled
 from throughtime.training import TrainInfo
 from throughtime.watching import GradientWatch
 
@@ -58,7 +59,7 @@ class Look(NamedTuple):
             saturation={gate: float(share) for gate, share in seen.saturation.items()},
             log_norms=natural_logs(seen.norms),
             diverged_at=int(counts.first_nonfinite),
-            last_norm=float(counts.last_norm),
+            last_norm=_in_float64(counts.last),
             first_bad_step=int(seen.first_bad_step),
         )
 
@@ -187,6 +188,12 @@ def _diverged_at(run: Run) -> int | None:
         return None
     last = run.looks[-1]
     return last.diverged_at or int(last.numbers["updates"])
+
+
+def _in_float64(number: Scaled) -> float:
+    """A scaled number in float64, exact; inf where it is beyond 1.8e308."""
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(np.float64(number.mantissa), number.exponent))
 
 
 def _gradient(look: Look, when: str) -> dict[str, Any]:
