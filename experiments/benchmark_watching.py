@@ -20,13 +20,13 @@ from contestants import Case, Contestant, measure, relative
 from machine import here, publish, texts
 from throughtime import objectives, training
 from throughtime.cells import make_cell
+from throughtime.counting import counted
 from throughtime.crews import QUICKLY
 from throughtime.initializers import gaussian
 from throughtime.objectives import Network, Recipe
 from throughtime.provenance import provenance
 from throughtime.tasks import make_task
 from throughtime.training import TrainState
-from throughtime.watching import counted
 
 RESULTS = Path("results") / "benchmark"
 REPEATS, OLDER_THAN, RATE = 5, 10, 1e-3

@@ -37,6 +37,7 @@ def rows_of(updates_to_solve, *, errors=0.5, diverged_at=None, **point):
         "updates_to_solve": pd.array(updates_to_solve, "float64"),
         "updates_made": [4000.0 if updates is None else updates for updates in updates_to_solve],
         "diverged_at": pd.array(diverged, "float64"),
+        "overflowed_at": None,
         "last_gradient_norm": 1.0,
         "changed_share": 0.25,
         "seconds": 5.0,

@@ -15,7 +15,7 @@ from throughtime import paths
 from throughtime.adjoints import adjoint_states
 from throughtime.cells import CELLS, SYSTEMS, LSTMCell, as_step, make_cell
 from throughtime.paths import gradient_paths, jacobian_paths, path_matrices
-from throughtime.scaled import log_norm, to_float
+from throughtime.scaled import from_float, log_norm, to_float
 
 D, N, T = 3, 2, 6
 PARTS = ("highway", "gates", "recurrent")
@@ -283,3 +283,11 @@ def test_arrays_that_do_not_fit_the_cell_are_refused(change, sentence):
     fitting = {"h0": jnp.zeros(2 * N), "inputs": jnp.zeros((T, D))}
     with pytest.raises(ValueError, match=sentence):
         gradient_paths(build("lstm"), **fitting | change)
+
+
+def test_the_defect_of_matrices_whose_sum_of_squares_is_beyond_float16():
+    """Of 2^18 numbers near 1, where the one part is 7/8 of the whole."""
+    whole, part = (
+        from_float(jnp.full((512, 512), size, jnp.float16)) for size in (0.875, 0.765625)
+    )
+    assert float(jax.jit(paths._defect)(whole, part)) == 0.125

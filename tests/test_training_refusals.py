@@ -57,6 +57,11 @@ REFUSED = {
     ),
     "missing": (without("check_every"), "diagnostic.check_every is missing; a training needs it."),
     "no rate": (without("learning_rate"), "diagnostic.learning_rate is missing"),
+    "no master weights": (without("master_weights"), "diagnostic.master_weights is missing"),
+    "a rate beyond float32": (
+        point(learning_rate=1e39, dtype="bfloat16"),
+        "diagnostic.learning_rate must be at most 3.4e+38 in float32, not 1e+39.",
+    ),
     "another's option": (
         dataclasses.replace(BASE, diagnostic_options=(*BASE.diagnostic_options, ("transient", 1))),
         "unknown option of diagnostic 'training' 'transient'",

@@ -14,6 +14,7 @@ OPTIONS = {
     "check_every": 2,
     "validation_size": 5,
     "older_than": 3,
+    "master_weights": True,
     "stop_when_solved": True,
 }
 RANDOM = (

@@ -44,7 +44,8 @@ _HOMES = {
         "start_training",
         "train_step",
     ),
-    "watching": ("GradientWatch", "counted", "watch_gradients"),
+    "counting": ("Counts", "counted"),
+    "watching": ("GradientWatch", "watch_gradients"),
     "tasks": ("TASKS", "Sample", "Task", "make_task"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array, Float
 
 from throughtime import checkpoints, devices
 from throughtime.draws import alike, random_key
@@ -25,6 +26,7 @@ from throughtime.programs import (
     weighted,
 )
 from throughtime.provenance import comparable
+from throughtime.scaled import at_least_float32
 from throughtime.tasks import Sample, Task
 from throughtime.training import TrainState, fit, prepare, start_training, watch
 
@@ -65,7 +67,13 @@ def training_program(key: ProgramKey) -> TrainingProgram:
         Its parts.
     """
     options, task, judged = dict(key.diagnostic_options), task_of(key), validation_task_of(key)
-    recipe = Recipe(structure_of(key), task.loss, options["optimizer"], remedy_of(key))
+    recipe = Recipe(
+        structure_of(key),
+        task.loss,
+        options["optimizer"],
+        remedy_of(key),
+        options["master_weights"],
+    )
 
     def start(network, learning_rate, data_key, validation_key):
         cell, kernel = network
@@ -82,7 +90,7 @@ def training_program(key: ProgramKey) -> TrainingProgram:
             return _batch(task, key, jax.random.fold_in(data_key, step), key.batch_size)
 
         state, infos = fit(state, sample, options["check_every"])
-        return state, jax.tree.map(jnp.mean, infos)
+        return state, jax.tree.map(_mean, infos)
 
     def watched(state: TrainState, validation_key):
         batch = _batch(judged, key, validation_key, key.batch_size)
@@ -157,6 +165,13 @@ def _batch(task: Task, key: ProgramKey, random_key, size: int) -> Sample:
     return weighted(key, jax.vmap(lambda one: task.sample(one, key.num_steps))(keys))
 
 
+def _mean(values: Float[Array, " updates"]) -> Float[Array, ""]:
+    """The mean, in float32 at least; also of numbers whose sum is beyond the float range."""
+    values = values.astype(at_least_float32(values.dtype))
+    mean = jnp.mean(values)
+    return jnp.where(jnp.isinf(mean), jnp.sum(values / len(values)), mean)
+
+
 class Crew:
     """Runs that a device trains side by side.
 
@@ -224,7 +239,7 @@ class Crew:
         keys, judged = _data_keys(self.runs)
         put = functools.partial(jax.device_put, device=self.device)
         self.data_keys, self.validation_keys = put(keys), put(judged)
-        rates = put(jnp.asarray(rates, self.key.dtype))
+        rates = put(jnp.asarray(rates, at_least_float32(self.key.dtype)))
         start = self.program("start", put(networks), rates, self.data_keys, self.validation_keys)
         found = [self._restored(lane, run, start) for lane, run in enumerate(self.runs)]
         self.state = put(jax.tree.map(lambda *lanes: jnp.stack(lanes), *found))
@@ -255,10 +270,11 @@ class Crew:
             np.asarray, self.program("evaluate", self.state, self.validation_keys)
         )
         counts = jax.tree.map(np.asarray, self.state.counts._replace(inner=None))
-        infos = jax.tree.map(np.asarray, infos)
+        infos, overflowed_at = jax.tree.map(np.asarray, (infos, self.state.overflowed_at))
         for lane in lanes:
             run = self.runs[lane]
-            of_lane = jax.tree.map(lambda leaf, at=lane: leaf[at], (seen, judged, counts, infos))
+            found = (seen, judged, counts, infos, overflowed_at)
+            of_lane = jax.tree.map(lambda leaf, at=lane: leaf[at], found)
             run.looks.append(Look.of(*of_lane))
             run.seconds = (
                 run.seconds[0] + seconds / len(self.runs),

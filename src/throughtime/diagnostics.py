@@ -273,6 +273,7 @@ DIAGNOSTICS = {
             "check_every",
             "validation_size",
             "older_than",
+            "master_weights",
             "stop_when_solved",
         ),
         False,

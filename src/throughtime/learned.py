@@ -7,10 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from throughtime import statistics
+from throughtime.counting import Counts
 from throughtime.points import COURSE, Point
 from throughtime.results import Result, natural_logs, with_columns
+from throughtime.scaled import Scaled
 from throughtime.training import TrainInfo
-from throughtime.watching import Counts, GradientWatch
+from throughtime.watching import GradientWatch
 
 
 class Look(NamedTuple):
@@ -21,9 +23,12 @@ class Look(NamedTuple):
             since the last look, ``changed`` counts the gradients that remedies changed.
         saturation: by gate.
         log_norms: ln ‖dL/dh_{T−k}‖ by lag, ``(T,)``, of the first sequences of the validation set.
-        diverged_at: the update whose gradient was not finite; 0 if there is none.
+        diverged_at: the update whose gradient was not finite; 0 if there is none, or if the
+            optimiser had left the float range before.
         last_norm: the norm of the last gradient before that.
         first_bad_step: the first step at which a state is not finite; 0 if all are.
+        overflowed_at: the update whose gradient was finite, and whose optimiser's moments or new
+            parameters were not; 0 if there is none.
     """
 
     numbers: dict[str, float]
@@ -32,9 +37,17 @@ class Look(NamedTuple):
     diverged_at: int
     last_norm: float
     first_bad_step: int
+    overflowed_at: int = 0
 
     @classmethod
-    def of(cls, seen: GradientWatch, judged, counts: Counts, info: TrainInfo | None) -> "Look":
+    def of(
+        cls,
+        seen: GradientWatch,
+        judged,
+        counts: Counts,
+        info: TrainInfo | None,
+        overflowed_at: np.ndarray | np.integer,
+    ) -> "Look":
         """What was measured of a run, as NumPy scalars and arrays.
 
         Args:
@@ -42,6 +55,7 @@ class Look(NamedTuple):
             judged: loss and error on the validation set.
             counts: what happened to its gradients so far.
             info: of its latest updates, their means; None before the first.
+            overflowed_at: of the `TrainState`.
         """
         numbers = {
             "updates": counts.updates,
@@ -56,9 +70,10 @@ class Look(NamedTuple):
             numbers={name: float(numbers[name]) for name in COURSE},
             saturation={gate: float(share) for gate, share in seen.saturation.items()},
             log_norms=natural_logs(seen.norms),
-            diverged_at=int(counts.first_nonfinite),
-            last_norm=float(counts.last_norm),
+            diverged_at=0 if overflowed_at else int(counts.first_nonfinite),
+            last_norm=_in_float64(counts.last),
             first_bad_step=int(seen.first_bad_step),
+            overflowed_at=int(overflowed_at),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -112,7 +127,7 @@ class Run:
             return False
         used = self.looks[-1].numbers["updates"] >= self.options["updates"]
         early = self.options["stop_when_solved"] and self.solved_at(solved_below) is not None
-        return used or early or self.has_diverged
+        return used or early or self.status != "ok"
 
     def solved_at(self, solved_below: float | None) -> int | None:
         """The updates after which the error was first seen below the threshold."""
@@ -122,10 +137,16 @@ class Run:
         return next((int(n["updates"]) for n in seen if n["error"] < solved_below), None)
 
     @property
-    def has_diverged(self) -> bool:
-        """Whether a gradient, or the loss on the validation set, was not finite."""
+    def status(self) -> str:
+        """Standing: ``nonfinite`` if a gradient, or the loss on the validation set, was not finite.
+
+        It is ``overflow`` if the optimiser left the float range first.
+        """
         last = self.looks[-1]
-        return last.diverged_at > 0 or not np.isfinite(last.numbers["validation_loss"])
+        if last.overflowed_at:
+            return "overflow"
+        diverged = last.diverged_at > 0 or not np.isfinite(last.numbers["validation_loss"])
+        return "nonfinite" if diverged else "ok"
 
 
 def training_result(point: Point, runs: Sequence[Run], shared: dict[str, Any]) -> Result:
@@ -168,6 +189,7 @@ def _row(run: Run, solved_below: float | None) -> dict[str, Any]:
         **{name: last.numbers[name] for name in ("train_loss", "validation_loss", "error")},
         "best_validation_loss": min(finite) if finite else None,
         "diverged_at": _diverged_at(run),
+        "overflowed_at": last.overflowed_at or None,
         "last_gradient_norm": last.last_norm,
         "changed_share": last.numbers["changed"] / updates if updates else None,
         **_gradient(first, "at_start"),
@@ -176,16 +198,22 @@ def _row(run: Run, solved_below: float | None) -> dict[str, Any]:
         "first_bad_step": last.first_bad_step or None,
         "seconds": training + watching,
         "seconds_watching": watching,
-        "status": "nonfinite" if run.has_diverged else "ok",
+        "status": run.status,
     }
 
 
 def _diverged_at(run: Run) -> int | None:
     """The update at which the run diverged: of its gradient, or the last, of the loss alone."""
-    if not run.has_diverged:
+    if run.status != "nonfinite":
         return None
     last = run.looks[-1]
     return last.diverged_at or int(last.numbers["updates"])
+
+
+def _in_float64(number: Scaled) -> float:
+    """A scaled number in float64, exact; inf where it is beyond 1.8e308."""
+    with np.errstate(over="ignore"):
+        return float(np.ldexp(np.float64(number.mantissa), number.exponent))
 
 
 def _gradient(look: Look, when: str) -> dict[str, Any]:

@@ -40,12 +40,15 @@ class Recipe(NamedTuple):
         loss: of each step, a task's.
         optimizer: a key of `OPTIMIZERS`.
         remedy: what is done about vanishing and exploding gradients.
+        master_weights: whether parameters of less than float32 are kept in float32 beside, so that
+            small updates add up.
     """
 
     structure: Any
     loss: Callable
     optimizer: str = "adam"
     remedy: Mitigation = Mitigation()
+    master_weights: bool = True
 
 
 def batch_loss(

@@ -97,6 +97,7 @@ _OPTIONS = {
     "check_every": lambda key, value: integer(key, value, 1),
     "validation_size": lambda key, value: integer(key, value, 1),
     "older_than": lambda key, value: integer(key, value, 1),
+    "master_weights": lambda key, value: _flag(key, value),
     "stop_when_solved": lambda key, value: _flag(key, value),
 }
 """The options of cells, tasks and diagnostics, and what they may be; null means the default."""

@@ -35,7 +35,15 @@ from jaxtyping import Array, Float, PyTree, Shaped
 
 from throughtime.cells import CellStep, GRUCell, LSTMCell, as_step, hidden
 from throughtime.dynamics import trajectory
-from throughtime.scaled import Scaled, add, common_exponent, from_float, norm, rescale
+from throughtime.scaled import (
+    Scaled,
+    add,
+    at_least_float32,
+    common_exponent,
+    from_float,
+    norm,
+    rescale,
+)
 
 _READS: dict[type, dict[str, str]] = {
     GRUCell: {"recurrent_terms": "ggc"},
@@ -225,7 +233,7 @@ def _defect(whole: Scaled, *parts: Scaled) -> Float[Array, ""]:
         jnp.stack([matrix.mantissa for matrix in matrices]),
         jnp.stack([matrix.exponent for matrix in matrices]),
     )
-    aligned = common_exponent(stacked).mantissa
+    aligned = common_exponent(stacked).mantissa.astype(at_least_float32(whole.mantissa.dtype))
     squares = jnp.sum(jnp.square(aligned), axis=(1, 2))
     largest = jnp.sqrt(jnp.max(squares))
     missing = jnp.sqrt(jnp.sum(jnp.square(jnp.sum(aligned[1:], axis=0) - aligned[0])))

@@ -35,6 +35,7 @@ NUMERICS = (
     "batches",
     "cells",
     "compilation",
+    "counting",
     "crews",
     "devices",
     "diagnostics",

@@ -240,12 +240,14 @@ def norm(scaled: Scaled) -> Scaled:
 
     Returns:
         mantissa ``(*prefix,)`` and exponent ``(*prefix,)``. Squaring loses nothing that counts,
-        because the largest mantissa is near one; `jnp.linalg.norm` of small floats is 0.
+        because the largest mantissa is near one; `jnp.linalg.norm` of small floats is 0. The sum
+        is in float32 at least: one of 65,504 squares or more may leave float16.
     """
     axes = tuple(range(scaled.exponent.ndim, scaled.mantissa.ndim))
     lifted = rescale(*scaled)
-    squares = jnp.sum(jnp.square(lifted.mantissa), axis=axes)
-    return rescale(jnp.sqrt(squares), lifted.exponent)
+    dtype = lifted.mantissa.dtype
+    squares = jnp.square(lifted.mantissa.astype(at_least_float32(dtype)))
+    return rescale(jnp.sqrt(jnp.sum(squares, axis=axes)).astype(dtype), lifted.exponent)
 
 
 def log_norm(scaled: Scaled) -> Float[Array, "..."]:

@@ -39,6 +39,7 @@ from throughtime.programs import (
     validation_task_of,
 )
 from throughtime.results import Failure, Result, results_of
+from throughtime.scaled import at_least_float32
 from throughtime.sizes import size_columns
 from throughtime.tasks import Task
 from throughtime.trainings import train_group
@@ -108,10 +109,19 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
 
 
 def _unsaid(point: Point) -> str | None:
-    """Which option of a training that is no part of its program is missing, if one is."""
-    missing = [name for name in TRACED if name not in dict(point.diagnostic_options)]
-    if point.diagnostic == "training" and missing:
-        return f"diagnostic.{missing[0]} is missing; a training needs it."
+    """What is wrong with an option of a training that is no part of its program, if anything."""
+    if point.diagnostic != "training":
+        return None
+    options = dict(point.diagnostic_options)
+    for name in TRACED:
+        if name not in options:
+            return f"diagnostic.{name} is missing; a training needs it."
+        dtype = at_least_float32(point.dtype)
+        largest = float(jnp.finfo(dtype).max)
+        if options[name] > largest:
+            return (
+                f"diagnostic.{name} must be at most {largest:.3g} in {dtype}, not {options[name]}."
+            )
     return None
 
 

@@ -1,17 +1,20 @@
 """Remedies against vanishing and exploding gradients, each from its paper, by name."""
 
+import functools
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from throughtime.cells import options_of
 from throughtime.mitigations import cells, gradients, penalties, projections
 from throughtime.mitigations.mitigation import Mitigation, Penalty, Preparation, Projection
 from throughtime.names import known
+from throughtime.scaled import at_least_float32
 
 __all__ = [
     "MITIGATIONS",
@@ -156,7 +159,9 @@ def _summed(penalties: list[Penalty]) -> Penalty | None:
         return None
 
     def summed(cell, inputs, loss):
-        return jnp.sum(jnp.stack([each(cell, inputs, loss) for each in penalties]))
+        values = [each(cell, inputs, loss) for each in penalties]
+        wide = functools.reduce(np.promote_types, [at_least_float32(v.dtype) for v in values])
+        return jnp.sum(jnp.stack([value.astype(wide) for value in values]))
 
     return summed
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Int, Key, PyTree
 
+from throughtime.mitigations.clipping import clip_by_norm, clip_by_unit
 from throughtime.mitigations.mitigation import Mitigation, integer, number
 
 
@@ -23,7 +24,7 @@ def clip(*, max_norm: Any = 1.0) -> Mitigation:
         Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, algorithm 1.
     """
     max_norm = number("max_norm", max_norm, above=0)
-    return Mitigation(gradient=lambda key: optax.clip_by_global_norm(max_norm))
+    return Mitigation(gradient=lambda key: clip_by_norm(max_norm))
 
 
 def clip_value(*, max_value: Any = 1.0) -> Mitigation:
@@ -57,7 +58,7 @@ def adaptive_clip(*, clipping: Any = 0.01) -> Mitigation:
         Brock, De, Smith, Simonyan 2021, arXiv:2102.06171.
     """
     clipping = number("clipping", clipping, above=0)
-    return Mitigation(gradient=lambda key: optax.adaptive_grad_clip(clipping))
+    return Mitigation(gradient=lambda key: clip_by_unit(clipping))
 
 
 class NoiseState(NamedTuple):

@@ -1,5 +1,6 @@
 """Remedies in the loss: Ω of Pascanu et al., gradient flossing, and soft orthogonality."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ from throughtime.cells import ElmanCell, as_step
 from throughtime.lyapunov import lyapunov_spectrum
 from throughtime.mitigations.kernels import recurrent_kernels
 from throughtime.mitigations.mitigation import Mitigation, Preparation, integer, number
-from throughtime.scaled import log_norm
+from throughtime.scaled import at_least_float32, log_norm
 
 
 def omega(*, weight: Any = 4.0, bound: Any = 1e-20) -> Mitigation:
@@ -75,11 +76,20 @@ def vanishing_penalty(
     adjoints, previous = jax.lax.stop_gradient((adjoints, previous))
     pulled = jax.vmap(jax.vmap(_transport(cell)))(previous, inputs, adjoints.mantissa)
     logs = 2 * log_norm(adjoints)
-    counts = jnp.isfinite(logs) & (logs >= jnp.log(jnp.asarray(bound, logs.dtype)))
-    lengths = jnp.sum(jnp.square(adjoints.mantissa), axis=-1)
+    counts = jnp.isfinite(logs) & (logs >= _log(bound, logs.dtype))
+    # In float16 a step that stretches 16-fold would have a squared error beyond its range.
+    mantissas, pulled = (each.astype(logs.dtype) for each in (adjoints.mantissa, pulled))
+    lengths = jnp.sum(jnp.square(mantissas), axis=-1)
     ratios = jnp.sum(jnp.square(pulled), axis=-1) / jnp.where(counts, lengths, 1)
     errors = jnp.where(counts, jnp.square(ratios - 1), 0)
     return jnp.sum(errors) / jnp.maximum(jnp.sum(counts), 1).astype(errors.dtype)
+
+
+def _log(bound: int | float | Float[Array, ""], dtype) -> Float[Array, ""]:
+    """The logarithm of a number >= 0, which may be below the least float of the dtype."""
+    if isinstance(bound, int | float):
+        return jnp.asarray(math.log(bound) if bound else -math.inf, dtype)
+    return jnp.log(jnp.asarray(bound, dtype))
 
 
 def _constant(cell: Any) -> Any:
@@ -204,7 +214,8 @@ def orthogonality(*, weight: Any = 1e-3) -> Mitigation:
 
 
 def _distance(kernel: Float[Array, "N N"]) -> Float[Array, ""]:
-    """‖Wᵀ W − I‖_F²."""
+    """‖Wᵀ W − I‖_F² in float32 at least: for 256 units of scale 4 it is beyond float16."""
+    kernel = kernel.astype(at_least_float32(kernel.dtype))
     return jnp.sum(jnp.square(kernel.T @ kernel - jnp.eye(len(kernel), dtype=kernel.dtype)))
 
 

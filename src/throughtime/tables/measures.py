@@ -226,6 +226,7 @@ MEASURES = {
             "updates_to_solve",
             "updates_made",
             "diverged_at",
+            "overflowed_at",
             "last_gradient_norm",
             "changed_share",
             *(f"{name}_at_{when}" for name in _GRADIENT for when in ("start", "end")),

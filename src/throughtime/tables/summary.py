@@ -15,7 +15,7 @@ from throughtime import statistics
 from throughtime.names import unknown
 from throughtime.tables.measures import MEASURES, Measure, measure_of
 
-STATUSES = ("ok", "nonfinite", "collapsed", "not_converged")
+STATUSES = ("ok", "nonfinite", "overflow", "collapsed", "not_converged")
 AXES = ["cell", "recurrent_scale", "sequence_length"]
 MEASURED = ["seed", "verdict", "status", "first_bad_step"]
 PROVENANCE = ["key", "run_id", "created", "schema", "source", "commit", "dirty", "throughtime"]

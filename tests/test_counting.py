@@ -9,7 +9,7 @@ import optax
 import pytest
 from jax.flatten_util import ravel_pytree
 
-from throughtime.watching import counted, global_norm
+from throughtime.counting import counted, global_norm
 
 
 def tree(*numbers, dtype=jnp.float64):
@@ -107,3 +107,36 @@ def test_counting_within_injected_hyperparameters():
         out, state = jax.jit(transformation.update)(gradient, state)
         assert np.allclose(ravel_pytree(out)[0], expected, rtol=1e-14)
         assert int(state.inner_state[0].changed) == changed
+
+
+def test_a_norm_beyond_the_float_range_is_counted_as_it_is():
+    gradient = {"W": jnp.full((3, 3), 3e38, jnp.float32)}
+    state, _ = counts_of(passing, [gradient])
+    # One rounding of the norm of nine equal numbers, √9 · 3e38, and those of its sum of squares.
+    found = np.ldexp(np.float64(state.last.mantissa), int(state.last.exponent))
+    assert np.isclose(found, 3 * float(np.float32(3e38)), rtol=6 * 2.0**-23)
+    assert np.isinf(state.last_norm)
+    assert list(map(int, state[:4])) == [1, 0, 0, 0]
+    half, _ = counts_of(passing, [{"W": jnp.full((3, 3), 6e4, jnp.float16)}])
+    assert np.isclose(half.last_norm, 1.8e5, rtol=6 * np.finfo(np.float32).eps)
+
+
+def test_only_real_and_complex_leaves_are_counted():
+    mixed = {
+        "z": jnp.array([3e30j], jnp.complex64),
+        "h": jnp.array([4.0], jnp.bfloat16),
+        "n": jnp.array([12345]),
+        "key": jax.random.key(0),
+    }
+    state, _ = counts_of(passing, [mixed])
+    assert np.isclose(state.last_norm, 3e30, rtol=6 * np.finfo(np.float32).eps)
+    for bad in (jnp.array([np.nan], jnp.complex64), jnp.array([1j * np.inf], jnp.complex64)):
+        assert int(counts_of(passing, [mixed | {"z": bad}])[0].nonfinite) == 1
+    for empty in ({}, {"n": jnp.array([12345])}):
+        state, _ = counts_of(passing, [empty])
+        assert (float(state.last_norm), list(map(int, state[:4]))) == (0, [1, 0, 0, 0])
+    masked = optax.masked(counted(), {"a": False, "b": True})
+    out, state = masked.update(tree(3.0, 4.0, 0.0), masked.init(tree(1.0, 1.0, 1.0)))
+    assert (float(state.inner_state.last_norm), float(out["a"][0])) == (4.0, 3.0)
+    nothing = optax.masked(counted(), {"a": False, "b": False})
+    assert float(nothing.init(tree(3.0, 4.0, 0.0)).inner_state.last_norm) == 0
