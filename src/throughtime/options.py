@@ -42,6 +42,9 @@ LABELS = {
 }
 """What well-known variants of cells are called, and the options that make them such."""
 
+LONGEST_LABEL = 60
+"""Characters."""
+
 ENSEMBLES = ("gaussian", "orthogonal", "identity", "uniform", "sparse")
 
 
@@ -147,11 +150,20 @@ def label(given: Any, options: tuple[tuple[str, Any], ...]) -> str | None:
         what that says.
 
     Raises:
-        InputError: if it is no text.
+        InputError: if it is no text that names a series: names of settings follow it after a comma.
     """
     if given is None:
         return None
-    meant = LABELS.get(_text("cell.label", given), {})
+    text = _text("cell.label", given)
+    is_name = text[:1].isalnum() and text.isprintable() and text[-1] != " " and "," not in text
+    if not is_name:
+        raise InputError(
+            "cell.label must begin with a letter or a digit, end without a blank, be printable and "
+            f"have no comma, not {text!r}."
+        )
+    if len(text) > LONGEST_LABEL:
+        raise InputError(f"cell.label must have at most {LONGEST_LABEL} characters, not {text!r}.")
+    meant = LABELS.get(text, {})
     return given if meant.items() <= dict(options).items() else None
 
 

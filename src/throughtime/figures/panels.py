@@ -46,6 +46,11 @@ def spaced(values: np.ndarray, most: int = NUM_LABELS) -> np.ndarray:
     return values[chosen.round().astype(int)]
 
 
+def literal(name: str) -> str:
+    """A name as Matplotlib shows it letter by letter: a dollar sign begins no formula."""
+    return name.replace("$", r"\$")
+
+
 def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]]:
     """One panel a cell, by name, on shared axes; pairs of one cell side by side."""
     names = sorted(cells.unique())
@@ -60,7 +65,7 @@ def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]
     for axes in grid[max(len(names) - columns, 0) : len(names)]:
         axes.tick_params(labelbottom=True)
     for name, axes in zip(names, grid, strict=False):
-        axes.set_title(name)
+        axes.set_title(literal(name))
     return figure, dict(zip(names, grid, strict=False))
 
 

@@ -82,6 +82,15 @@ def point_columns(frame: pd.DataFrame) -> list[str]:
     return AXES + [name for name in names if name not in NO_SETTING]
 
 
+def is_setting(name: str) -> bool:
+    """Whether a column says which point was measured: it is neither measured nor provenance.
+
+    Args:
+        name: of the column.
+    """
+    return name in AXES or name not in NO_SETTING
+
+
 def series_columns(frame: pd.DataFrame) -> list[str]:
     """The cell, and what varies within one besides recurrent scale and sequence length."""
     others = [name for name in point_columns(frame) if name not in (*AXES, *DERIVED)]
@@ -94,17 +103,18 @@ def series_columns(frame: pd.DataFrame) -> list[str]:
     return ["cell", *varied]
 
 
-def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
+def one_series_a_cell(rows: pd.DataFrame, apart: str = "") -> pd.DataFrame:
     """The rows with every setting that varies within a cell written into the cell's name.
 
     Args:
-        rows: one row per point and seed.
+        rows: one row per point and seed, or their summary.
+        apart: a setting that is not written there, as it is an axis of the figure.
 
     Returns:
         The same rows, where "lstm" has become "lstm, forget_bias 1.0" and the like, and those
         settings have no columns of their own: a figure's panels.
     """
-    cell, *others = series_columns(rows)
+    cell, *others = (name for name in series_columns(rows) if name != apart)
     names = rows[cell].astype(str)
     for setting in others:
         is_remedy = setting in ("mitigation", "mitigation_options")  # which say what they are
@@ -112,6 +122,22 @@ def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
         shown = ~rows[setting].isin(["none", ""]) if is_remedy else rows[setting].notna()
         names = names + named.where(shown, "")
     return rows.assign(cell=names)
+
+
+def told_numbers(values: pd.Series) -> pd.Series:
+    """Numbers as texts, with the six digits of `%g`, or as many more as tell them apart.
+
+    Args:
+        values: such as recurrent scales.
+
+    Returns:
+        A text for each.
+    """
+    distinct = values.dropna().unique()
+    digits = next(
+        (d for d in range(6, 17) if len({f"{x:.{d}g}" for x in distinct}) == len(distinct)), 17
+    )
+    return values.map(f"{{:.{digits}g}}".format)
 
 
 def _checked(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
