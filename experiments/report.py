@@ -125,8 +125,9 @@ def gradient_figures(run: Run) -> dict[str, Any]:
     from throughtime.predictions import edge_predictions
 
     lengths, summary = run.rows["sequence_length"].nunique(), run.summary
-    if "input_scale" in run.rows and run.rows["input_scale"].nunique() > 1 and lengths == 1:
-        named = tables.one_series_a_cell(summary, apart="input_scale")
+    if "input_scale" in tables.series_columns(run.rows) and lengths == 1:
+        driven = summary[summary["input_scale"].notna()]
+        named = tables.one_series_a_cell(driven, apart="input_scale")
         return {"phase_diagram": figures.phase_diagram(named, edge_predictions(named))}
     print(bands.describe(bands.find(summary)))
     drawn, ok = {}, are_ok(run.panels)

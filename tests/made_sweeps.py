@@ -31,14 +31,17 @@ BASE = {
 }
 TRAINING = {"optimizer": "sgd", "learning_rate": 0.01, "updates": 20, "check_every": 10}
 TRAINING |= {"stop_when_solved": True, "name": "training"}
+LABEL = "a$b|c$ <c_> `d` \\e"
+"""All that a figure, Markdown or LaTeX would take for more than text."""
+
 KEYS = {
     "cell": [
         BASE["cell"],
         BASE["cell"] | {"input_scale": 2.0},
         {"name": "elman", "activation": "relu", "initializer": "identity", "label": "irnn"},
         {"name": "gru", "update_bias": 0.0, "initializer": "gaussian", "input_scale": 1.0},
-        {"name": "lstm", "forget_bias": 1.0, "label": "$a|b$ <c_> `d` \\e"},
-        {"name": "lstm", "forget_bias": 0.0, "label": "$a|b$ <c_> `d` \\e"},
+        {"name": "lstm", "forget_bias": 1.0, "label": LABEL},
+        {"name": "lstm", "forget_bias": 0.0, "label": LABEL},
         {"name": "flax_gru"},
     ],
     "task": [

@@ -9,7 +9,7 @@ import made_sweeps
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from throughtime import figures
@@ -96,7 +96,7 @@ def test_a_multirun_is_reported_with_every_network_once(swept):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, suppress_health_check=list(HealthCheck))
+@settings(max_examples=300, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(multiruns())
 def test_many_multiruns_are_reported_with_every_network_once(swept):
     check(swept)

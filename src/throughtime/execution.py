@@ -81,8 +81,13 @@ def refused(points: Sequence[Point], how: How) -> dict[str, str]:
     how.cluster.check()
     devices.start(how.device, how.hosts)
 
+    import jax
+
     from throughtime import sweeps
     from throughtime.cells import CELLS
+
+    if jax.config.jax_disable_jit:  # whose networks are compiled ahead, step after step by itself
+        raise InputError("a sweep runs compiled programs: unset JAX_DISABLE_JIT (jax_disable_jit).")
 
     _check_labels(points, CELLS)
     groups = sweeps.group(list(dict.fromkeys(points)))

@@ -37,7 +37,7 @@ def style() -> AbstractContextManager[None]:
 def check_one_setting(frame: pd.DataFrame) -> None:
     """Refuse to draw several settings of one cell as if they were one."""
     if others := series_columns(frame)[1:]:
-        raise ValueError(f"one figure shows one setting, but {', '.join(others)} varies")
+        raise ValueError(f"one figure shows one setting, but {', '.join(others)} varies.")
 
 
 def spaced(values: np.ndarray, most: int = NUM_LABELS) -> np.ndarray:

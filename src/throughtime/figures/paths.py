@@ -43,7 +43,7 @@ def gradient_paths(paths: pd.DataFrame) -> Figure:
     """
     lengths = sorted(set(paths["sequence_length"]))
     if len(lengths) != 1:
-        raise ValueError(f"a figure of paths shows one sequence length, not {lengths}")
+        raise ValueError(f"a figure of paths shows one sequence length, not {lengths}.")
     cells, scales = sorted(set(paths["cell"])), spaced(np.unique(paths["recurrent_scale"]), COLUMNS)
     with style():
         figure = Figure(figsize=(DOUBLE_COLUMN, PANEL * len(cells) + ROOM))

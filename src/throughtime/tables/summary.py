@@ -50,7 +50,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
             a seed that occurs twice at one point, or an `ok` row without a number.
     """
     if rows.empty:
-        raise ValueError("there are no rows to summarise")
+        raise ValueError("there are no rows to summarise.")
     measure = measure_of(rows)
     rows, keys = _checked(rows, measure), point_columns(rows)
     origins = [name for name in PROVENANCE if name in rows]
@@ -144,16 +144,16 @@ def _checked(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """The rows, list settings as text; rows that cannot be summarised truthfully are refused."""
     needed = [*AXES, *MEASURED, *measure.numbers, *measure.others]
     if missing := [name for name in needed if name not in rows]:
-        raise ValueError(f"rows lack the columns {', '.join(missing)}")
+        raise ValueError(f"rows lack the columns {', '.join(missing)}.")
     for column, known in (("status", STATUSES), ("verdict", statistics.VERDICTS)):
         for name in set(rows[column]) - set(known):
             raise ValueError(unknown(column, name, known))
     rows = rows.map(lambda value: str(value) if isinstance(value, list) else value)
     if twice := rows.duplicated([*point_columns(rows), "seed"]).sum():
-        raise ValueError(f"{twice} rows repeat a seed at a point: rows of several runs are mixed")
+        raise ValueError(f"{twice} rows repeat a seed at a point: rows of several runs are mixed.")
     numbers = rows.loc[rows["status"] == "ok", measure.headline]
     if empty := numbers.isna().sum():
-        raise ValueError(f"{empty} rows have status ok but no {measure.headline}")
+        raise ValueError(f"{empty} rows have status ok but no {measure.headline}.")
     return rows
 
 
