@@ -31,7 +31,7 @@ BASE = {
 }
 TRAINING = {"optimizer": "sgd", "learning_rate": 0.01, "updates": 20, "check_every": 10}
 TRAINING |= {"stop_when_solved": True, "name": "training"}
-LABEL = "a$b|c$ <c_> `d` \\e"
+LABEL = "a$\\q|c$ <c_> `d` *e*"
 """All that a figure, Markdown or LaTeX would take for more than text."""
 
 KEYS = {

@@ -133,7 +133,7 @@ def _unknown_key(key: str, missing: str) -> str:
         key: as it was given.
         missing: the part of it that does not exist.
     """
-    group, _, option = key.rpartition(".")
+    group, _, option = max(key, missing, key=len).rpartition(".")
     if group.startswith("mitigation."):
         return _unknown_option_of_mitigation(key, missing)
     if group not in ("cell", "task", "diagnostic"):

@@ -86,7 +86,7 @@ def refused(points: Sequence[Point], how: How) -> dict[str, str]:
     from throughtime import sweeps
     from throughtime.cells import CELLS
 
-    if jax.config.jax_disable_jit:  # whose networks are compiled ahead, step after step by itself
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
         raise InputError("a sweep runs compiled programs: unset JAX_DISABLE_JIT (jax_disable_jit).")
 
     _check_labels(points, CELLS)
