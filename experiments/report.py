@@ -49,6 +49,7 @@ class Run(NamedTuple):
 def report(folder: Path, run_id: str | None) -> None:
     """Write tables and figures of one run and print what they say."""
     from throughtime import networks, records
+    from throughtime.points import in_one_sentence
 
     runs = folder / "runs"
     one = run_id or records.latest_run(runs)
@@ -58,7 +59,8 @@ def report(folder: Path, run_id: str | None) -> None:
     for diagnostic, part in parts.items():
         once = networks.distinct(part)
         stem = "table" if len(parts) == 1 else f"table_{diagnostic}"
-        written += report_on(diagnostic, folder, once.records, one == "all", stem)
+        with in_one_sentence(folder):
+            written += report_on(diagnostic, folder, once.records, one == "all", stem)
         if once.text:
             print(once.text)
     print("written: " + ", ".join(str(path) for path in written))

@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from throughtime import figures
+from throughtime.points import InputError
 
 REPORT = runpy.run_path(str(Path(__file__).parents[1] / "experiments" / "report.py"))["report"]
 
@@ -89,6 +90,8 @@ def check(swept):
             np.testing.assert_array_equal(line, other)
 
 
+# Names of a hundred letters above a dozen panels leave them no room; they are drawn all the same.
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
 @settings(max_examples=20, suppress_health_check=list(HealthCheck))
 @given(multiruns())
 def test_a_multirun_is_reported_with_every_network_once(swept):
@@ -96,7 +99,20 @@ def test_a_multirun_is_reported_with_every_network_once(swept):
 
 
 @pytest.mark.slow
-@settings(max_examples=300, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+@pytest.mark.filterwarnings("ignore:constrained_layout not applied")
+@settings(max_examples=100, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
 @given(multiruns())
 def test_many_multiruns_are_reported_with_every_network_once(swept):
     check(swept)
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(tmp_path, monkeypatch):
+    made_sweeps.record(tmp_path / "runs", made_sweeps.points({"seed": [0]}))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_text", full)
+    with pytest.raises(InputError) as refused:
+        REPORT(tmp_path, "run")
+    assert str(refused.value) == f"cannot write to {tmp_path}: No space left on device."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import AbstractContextManager
 from io import BytesIO
 from os import PathLike, getpid
@@ -22,6 +23,9 @@ SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0
 
 MANY = 13
 """Panels from which on there are four in a row."""
+
+TITLE, LINE = 36, 60
+"""Letters in a line of a panel's title, and of any other name."""
 
 NUM_LABELS = 7
 """Scales or lengths that are labelled, at most."""
@@ -46,9 +50,9 @@ def spaced(values: np.ndarray, most: int = NUM_LABELS) -> np.ndarray:
     return values[chosen.round().astype(int)]
 
 
-def literal(name: str) -> str:
+def literal(name: str, width: int = LINE) -> str:
     """A name as Matplotlib shows it letter by letter: a dollar sign begins no formula."""
-    return name.replace("$", r"\$")
+    return textwrap.fill(name, width).replace("$", r"\$")
 
 
 def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]]:
@@ -65,7 +69,7 @@ def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]
     for axes in grid[max(len(names) - columns, 0) : len(names)]:
         axes.tick_params(labelbottom=True)
     for name, axes in zip(names, grid, strict=False):
-        axes.set_title(literal(name))
+        axes.set_title(literal(name, TITLE))
     return figure, dict(zip(names, grid, strict=False))
 
 
