@@ -31,7 +31,7 @@ class Run(NamedTuple):
 
     Attributes:
         folder: results/<name>.
-        found: the records.
+        found: the records of one diagnostic, each network once.
         rows: one for each network.
         panels: the rows with all that varies within a cell in its name.
         summary: one line for each point.
@@ -48,22 +48,43 @@ class Run(NamedTuple):
 
 def report(folder: Path, run_id: str | None) -> None:
     """Write tables and figures of one run and print what they say."""
-    from throughtime import figures, frames, records, tables
+    from throughtime import networks, records
+    from throughtime.points import in_one_sentence
 
     runs = folder / "runs"
     one = run_id or records.latest_run(runs)
     found, missing = records.load_runs(runs) if one == "all" else records.load_run(runs, one)
-    rows = frames.rows_frame(found)
-    summary, panels = tables.summarise(rows), tables.one_series_a_cell(rows)
-    run = Run(folder, found, rows, panels, summary, one == "all")
-    written = tables.write_table(summary, folder)
-    own, drawn = REPORTS[rows["diagnostic"].iloc[0]](run)
-    written += own
-    for name, figure in drawn.items():
-        written += figures.save(figure, folder / name)
+    parts = networks.by_diagnostic(networks.told_apart(found))
+    written = []
+    for diagnostic, part in parts.items():
+        once = networks.distinct(part)
+        stem = "table" if len(parts) == 1 else f"table_{diagnostic}"
+        with in_one_sentence(folder):
+            written += report_on(diagnostic, folder, once.records, one == "all", stem)
+        if once.text:
+            print(once.text)
     print("written: " + ", ".join(str(path) for path in written))
     if missing:
         print(f"{missing} points of this run are missing; the same sweep command runs them.")
+
+
+def report_on(diagnostic: str, folder: Path, found: list, are_several: bool, stem: str):
+    """Write the table, further tables and the figures of one diagnostic; returns their paths."""
+    from throughtime import figures, frames, tables
+
+    rows = frames.rows_frame(found)
+    summary, panels = tables.summarise(rows), tables.one_series_a_cell(rows)
+    written = tables.write_table(summary, folder, stem)
+    own, drawn = REPORTS[diagnostic](Run(folder, found, rows, panels, summary, are_several))
+    written += own
+    for name, figure in drawn.items():
+        written += figures.save(figure, folder / name)
+    return written
+
+
+def are_ok(rows):
+    """The rows whose networks have numbers; there is nothing to draw of others."""
+    return rows[rows["status"] == "ok"]
 
 
 def gradient_report(run: Run) -> Report:
@@ -75,16 +96,22 @@ def gradient_report(run: Run) -> Report:
         curves = default_curves(run)
         league, saved, written = tables.write_league(run.rows, run.folder, curves)
         drawn |= {"stable_bands": figures.stable_bands(league)}
-        drawn |= {"mitigation_by_scale": figures.mitigation_by_scale(saved)}
+        if len(saved):
+            drawn |= {"mitigation_by_scale": figures.mitigation_by_scale(saved)}
         to_read = tables.league_to_read(league)
     run = on_shared_scales(run) if run.are_several else run
     return [*written, write_page(run, to_read)], drawn | gradient_figures(run)
 
 
 def on_shared_scales(run: Run) -> Run:
-    """What was measured at recurrent scales that all cells share, which figures and page show."""
+    """What was measured at recurrent scales that all cells share, which figures and page show.
+
+    Where they share none, as in searches of several cells, all is shown.
+    """
     by_scale = run.rows.groupby("recurrent_scale")["cell"].nunique()
     shared = set(by_scale.index[by_scale == run.rows["cell"].nunique()])
+    if not shared:
+        return run
 
     def kept(frame):
         return frame[frame["recurrent_scale"].isin(shared)].reset_index(drop=True)
@@ -100,13 +127,16 @@ def gradient_figures(run: Run) -> dict[str, Any]:
     from throughtime.predictions import edge_predictions
 
     lengths, summary = run.rows["sequence_length"].nunique(), run.summary
-    if run.rows["input_scale"].nunique() > 1 and lengths == 1:
-        return {"phase_diagram": figures.phase_diagram(summary, edge_predictions(summary))}
+    if "input_scale" in tables.series_columns(run.rows) and lengths == 1:
+        driven = summary[summary["input_scale"].notna()]
+        named = tables.one_series_a_cell(driven, apart="input_scale")
+        return {"phase_diagram": figures.phase_diagram(named, edge_predictions(named))}
     print(bands.describe(bands.find(summary)))
-    drawn = {}
-    if run.panels["cell"].nunique() <= MOST_PANELS:  # the page has the curves of more
+    drawn, ok = {}, are_ok(run.panels)
+    if len(ok) and run.panels["cell"].nunique() <= MOST_PANELS:  # the page has the curves of more
         curves = frames.curves_frame(run.found, run.panels["cell"])
-        drawn["gradient_by_lag"] = figures.gradient_by_lag(curves, run.panels)
+        longest = int(ok["sequence_length"].max())
+        drawn["gradient_by_lag"] = figures.gradient_by_lag(curves, run.panels, longest)
     if run.rows["recurrent_scale"].nunique() > 1 and lengths > 1:
         drawn["ratio_heatmap"] = figures.ratio_heatmap(tables.one_series_a_cell(summary))
     return drawn
@@ -119,7 +149,7 @@ def write_page(run: Run, league) -> Path:
     from throughtime.tables.written import replace
 
     rows = run.rows
-    named = tables.one_series_a_cell(rows.drop(columns="dtype")).assign(dtype=rows["dtype"])
+    named = tables.one_series_a_cell(rows, apart="dtype")
     curves = frames.curves_frame(run.found, named["cell"])
     html = page(named, curves, league, title=run.folder.resolve().name)
     return replace(run.folder / "report.html", html)
@@ -146,8 +176,8 @@ def spectrum_report(run: Run) -> Report:
         predicted = exponent_predictions(run.panels)
         summary = tables.one_series_a_cell(run.summary)
         drawn["exponent_by_scale"] = figures.exponent_by_scale(summary, predicted)
-    if any(record["curves"].shape[1] > 1 for record in run.found):
-        exponents = frames.spectra_frame(run.found, run.panels["cell"])
+    if len(are_ok(run.rows)) and any(record["curves"].shape[1] > 1 for record in run.found):
+        exponents = frames.spectra_frame(run.found, each_length_its_own(run.panels)["cell"])
         drawn["spectra"] = figures.spectra(exponents)
     return [], drawn
 
@@ -157,7 +187,10 @@ def paths_report(run: Run) -> Report:
     from throughtime import figures, frames
 
     paths = frames.paths_frame(run.found, run.panels["cell"])
-    return [], {"gradient_paths": figures.gradient_paths(paths)}
+    drawn = {f"gradient_paths_T{T}": own for T, own in paths.groupby("sequence_length")}
+    if run.rows["sequence_length"].nunique() == 1:
+        drawn = {"gradient_paths": paths} if len(paths) else {}
+    return [], {name: figures.gradient_paths(own) for name, own in drawn.items()}
 
 
 def training_report(run: Run) -> Report:
@@ -174,9 +207,19 @@ def training_report(run: Run) -> Report:
 
 def each_scale_its_own(panels):
     """The rows with the recurrent scale in the cell's name, where it varies: none is averaged."""
+    from throughtime.tables import told_numbers
+
     if panels["recurrent_scale"].nunique() == 1:
         return panels
-    return panels.assign(cell=panels["cell"] + panels["recurrent_scale"].map(", scale {:g}".format))
+    return panels.assign(cell=panels["cell"] + ", scale " + told_numbers(panels["recurrent_scale"]))
+
+
+def each_length_its_own(panels):
+    """The rows with the sequence length in the cell's name, where it varies."""
+    lengths = panels["sequence_length"]
+    if lengths.nunique() == 1:
+        return panels
+    return panels.assign(cell=panels["cell"] + lengths.map(", T = {}".format))
 
 
 def training_figures(panels, course) -> dict[str, Any]:
@@ -185,8 +228,7 @@ def training_figures(panels, course) -> dict[str, Any]:
 
     lengths = panels["sequence_length"]
     if panels["cell"].nunique() > MOST_LINES and panels["solved_below"].notna().any():
-        each = panels["cell"] + (lengths.map(", T = {}".format) if lengths.nunique() > 1 else "")
-        return {"remedies": figures.remedies(tables.summarise(panels.assign(cell=each)))}
+        return {"remedies": figures.remedies(tables.summarise(each_length_its_own(panels)))}
     drawn = {"loss": figures.loss_by_update(course), "horizon": figures.horizon_by_update(course)}
     if lengths.nunique() > 1:
         drawn["success_by_length"] = figures.success_by_length(tables.summarise(panels))

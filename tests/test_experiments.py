@@ -243,6 +243,8 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(tmp_path, overrides, sente
     assert done.returncode == 2, done.stderr
     assert sentence in done.stderr
     assert done.stderr.count("\n") == 1
+    assert done.stderr.endswith(".\n")
+    assert "None" not in done.stderr
     assert done.stdout == ""
     left = [path for path in (tmp_path / "results").rglob("*") if path.is_file()]
     assert left == []

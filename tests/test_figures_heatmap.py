@@ -122,7 +122,12 @@ def test_phase_diagram_has_the_edge_where_the_ratio_is_one_and_theory_beside_it(
     np.testing.assert_allclose(theory.get_ydata(), [0, 1, 2])
     known = [1.0, critical_gain(1.0), critical_gain(2.0)]  # undriven: 1
     np.testing.assert_allclose(theory.get_xdata(), known, rtol=1e-9)
-    assert edge_predictions(phases(0.5, [1.0], [1.0], task="radar")).empty
+    for other in ({"task": "radar"}, {"initializer": "orthogonal"}, {"layers": 2}):
+        assert edge_predictions(phases(0.5, [1.0], [1.0], **other)).empty
+    labelled = phases(0.5, [1.0], [1.0], kind="elman").assign(cell="mine")
+    assert edge_predictions(labelled)["cell"].tolist() == ["mine"]
+    alone = phases(0.5, [1.0], [0.0, 3.0], in_features=0)  # an input of no width drives nothing
+    assert edge_predictions(alone)["recurrent_scale"].tolist() == [known[0]] * 2
 
 
 def test_phase_diagram_refuses_two_lengths():

@@ -64,7 +64,7 @@ def test_the_key_is_of_the_point_and_not_of_its_spelling():
         ({"recurrent_scale": math.nan}, "recurrent_scale must be a finite number >= 0, not nan."),
         ({"recurrent_scale": math.inf}, "not inf."),
         ({"recurrent_scale": "big"}, "not 'big'."),
-        ({"recurrent_scale": True}, "not True."),
+        ({"recurrent_scale": True}, "not true."),
         ({"sequence_length": 1}, "sequence_length must be an integer from 2 to 2147483647, not 1."),
         ({"sequence_length": 2.5}, "not 2.5."),
         ({"num_seeds": 0}, "num_seeds must be an integer from 1 to"),

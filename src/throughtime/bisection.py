@@ -79,13 +79,13 @@ class Bisection:
     def __post_init__(self):
         ends = (self.low, self.high)
         if not (all(map(math.isfinite, ends)) and self.low < self.high):
-            raise ValueError(f"an interval needs two finite ends, the lower one first, got {ends}")
+            raise ValueError(f"an interval needs two finite ends, the lower one first, got {ends}.")
         if self.points_per_round < 2:
-            raise ValueError(f"points_per_round must be at least 2, got {self.points_per_round}")
+            raise ValueError(f"points_per_round must be at least 2, got {self.points_per_round}.")
         if not self.tolerance > 0:
-            raise ValueError(f"tolerance must be above 0, got {self.tolerance}")
+            raise ValueError(f"tolerance must be above 0, got {self.tolerance}.")
         if self.max_rounds < 1:
-            raise ValueError(f"max_rounds must be at least 1, got {self.max_rounds}")
+            raise ValueError(f"max_rounds must be at least 1, got {self.max_rounds}.")
 
     def solve(self, evaluate: Evaluate, count: int) -> list[Crossing]:
         """Find the crossing of each of many functions, all of them advancing together.

@@ -5,7 +5,7 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
@@ -73,21 +73,43 @@ def refused(points: Sequence[Point], how: How) -> dict[str, str]:
         Why not, by the key of the point.
 
     Raises:
-        InputError: if the device or another part of ``how`` cannot be used.
+        InputError: if the device or another part of ``how`` cannot be used, or two cells would have
+            one name in the tables.
     """
     if how.other_records not in OTHER_RECORDS:
         raise InputError(unknown("other_records", how.other_records, OTHER_RECORDS))
     how.cluster.check()
     devices.start(how.device, how.hosts)
 
-    from throughtime import sweeps
+    import jax
 
+    from throughtime import sweeps
+    from throughtime.cells import CELLS
+
+    if jax.config.jax_disable_jit:  # pyright: ignore[reportAttributeAccessIssue]
+        raise InputError("a sweep runs compiled programs: unset JAX_DISABLE_JIT (jax_disable_jit).")
+
+    _check_labels(points, CELLS)
     groups = sweeps.group(list(dict.fromkeys(points)))
     return {
         failure.point.key: failure.reason
         for key, members in groups.items()
         for failure in sweeps.refused(key, members)
     }
+
+
+def _check_labels(points: Sequence[Point], cells: Collection[str]) -> None:
+    """Refuse a label that is the name of another cell, or that two cells have."""
+    labelled: dict[str, str] = {}
+    for point in points:
+        if point.label is None or point.label == point.cell:
+            continue
+        label = f"cell.label {point.label!r}"
+        if point.label in cells:
+            raise InputError(f"{label} of {point.cell} is the name of another cell.")
+        first = labelled.setdefault(point.label, point.cell)
+        if first != point.cell:
+            raise InputError(f"{label} is given to two cells, {first} and {point.cell}.")
 
 
 def execute(points: Sequence[Point], folder: Path, run_id: str, how: How) -> dict[str, str]:

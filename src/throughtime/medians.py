@@ -58,7 +58,7 @@ def median_curve(curves: pd.DataFrame, rows: pd.DataFrame) -> MedianCurve:
     """
     norms = curves.pivot(index="lag", columns="seed", values="log_norm").to_numpy(np.float64)
     if not np.isfinite(norms[0]).all() or not (norms < np.inf).all():
-        raise ValueError("a curve with status ok has an undefined lag, or no gradient at lag 0")
+        raise ValueError("a curve with status ok has an undefined lag, or no gradient at lag 0.")
     lost = {name: _half_lost(rows[name]) for name in LOST}
     return MedianCurve(*middle_and_band((norms - norms[0]) / np.log(10)), lost)
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from tabulate import tabulate
 
 from throughtime.execution import How, execute, refused
+from throughtime.names import shown
 from throughtime.points import OUTSIDE, InputError, Point, in_one_sentence, read_point
 
 ROWS_SHOWN = 50
@@ -74,7 +75,7 @@ def _point(config: Mapping[str, Any] | InputError, outside: dict[str, Any]) -> P
         return error
     for key in OUTSIDE:
         if not isinstance(config.get(key), (str | int) if key == "name" else str):
-            return InputError(f"{key} must be a name, not {config.get(key)!r}.")
+            return InputError(f"{key} must be a name, not {shown(config.get(key))}.")
         if outside.setdefault(key, config[key]) != config[key]:
             raise InputError(f"{key} cannot be swept; run each value by itself.")
     return point
@@ -118,7 +119,7 @@ def _say(missed: Sequence[Missed], what: str, directory: Path) -> None:
     path = directory / "failures.csv"
     with in_one_sentence(path):
         directory.mkdir(parents=True, exist_ok=True)
-        with path.open("a", newline="") as file:
+        with path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows(missed if file.tell() else [Missed._fields, *missed])
 
 

@@ -5,6 +5,31 @@ from collections.abc import Iterable
 from typing import Any
 
 
+def sentence(text: str) -> str:
+    """A message with one full stop at its end, which those of other packages may lack.
+
+    Args:
+        text: of an exception, of one line.
+
+    Returns:
+        The sentence.
+    """
+    return f"{text.strip().rstrip('.')}."
+
+
+def shown(value: Any) -> str:
+    """A value as the command line takes it: null, true and false for Python's None, True and False.
+
+    Args:
+        value: what was given.
+
+    Returns:
+        Its text.
+    """
+    plain = {None: "null", True: "true", False: "false"}
+    return plain[value] if value is None or isinstance(value, bool) else repr(value)
+
+
 def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
     """One sentence that refuses a name and offers the nearest.
 
@@ -19,7 +44,7 @@ def unknown(kind: str, name: Any, allowed: Iterable[str]) -> str:
     allowed = list(allowed)
     near = nearest(str(name), allowed)
     hint = f"; did you mean {near!r}?" if near else ";"
-    return f"unknown {kind} {name!r}{hint} known: {', '.join(allowed)}."
+    return f"unknown {kind} {shown(name)}{hint} known: {', '.join(allowed)}."
 
 
 def known(kind: str, name: str, allowed: Iterable[str]) -> str:

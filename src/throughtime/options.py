@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from throughtime.files import DataFile
-from throughtime.names import unknown
+from throughtime.names import shown, unknown
 
 DTYPES = ("float32", "float64", "bfloat16", "float16")
 LOSS_AT = ("last", "task")
@@ -42,6 +42,9 @@ LABELS = {
     "lstm_layer_norm": {"layer_norm": True},
 }
 """What well-known variants of cells are called, and the options that make them such."""
+
+LONGEST_LABEL = 60
+"""Characters."""
 
 ENSEMBLES = ("gaussian", "orthogonal", "identity", "uniform", "sparse")
 
@@ -125,8 +128,9 @@ def named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
     Raises:
         InputError: if there is no name, or an option is unknown or out of range.
     """
-    if not isinstance(given, Mapping) or not isinstance(given.get("name"), str):
-        raise InputError(f"{kind} must have a name, not {given!r}.")
+    name = given.get("name") if isinstance(given, Mapping) else given
+    if not isinstance(given, Mapping) or not isinstance(name, str):
+        raise InputError(f"{kind} must have a name, not {shown(name)}.")
     options = []
     for key, value in sorted(given.items()):
         if key in ("name", "label") or value is None:
@@ -134,7 +138,7 @@ def named(kind: str, given: Any) -> tuple[str, tuple[tuple[str, Any], ...]]:
         if key not in _OPTIONS:
             raise InputError(unknown(f"option of {kind}", key, known_options()))
         options.append((key, _OPTIONS[key](f"{kind}.{key}", value)))
-    return given["name"], tuple(options)
+    return name, tuple(options)
 
 
 def label(given: Any, options: tuple[tuple[str, Any], ...]) -> str | None:
@@ -149,11 +153,20 @@ def label(given: Any, options: tuple[tuple[str, Any], ...]) -> str | None:
         what that says.
 
     Raises:
-        InputError: if it is no text.
+        InputError: if it is no text that names a series: names of settings follow it after a comma.
     """
     if given is None:
         return None
-    meant = LABELS.get(_text("cell.label", given), {})
+    text = _text("cell.label", given)
+    is_name = text[:1].isalnum() and text.isprintable() and text[-1] != " " and "," not in text
+    if not is_name:
+        raise InputError(
+            "cell.label must begin with a letter or a digit, end without a blank, be printable and "
+            f"have no comma, not {text!r}."
+        )
+    if len(text) > LONGEST_LABEL:
+        raise InputError(f"cell.label must have at most {LONGEST_LABEL} characters, not {text!r}.")
+    meant = LABELS.get(text, {})
     return given if meant.items() <= dict(options).items() else None
 
 
@@ -170,14 +183,16 @@ def mitigation(given: Any) -> tuple[tuple[str, tuple[tuple[str, Any], ...]], ...
         InputError: if it is no mapping.
     """
     if not isinstance(given, Mapping):
-        raise InputError(f"mitigation must be a list of names such as [clip,omega], not {given!r}.")
+        raise InputError(
+            f"mitigation must be a list of names such as [clip,omega], not {shown(given)}."
+        )
     return tuple((str(name), _pairs(name, options)) for name, options in given.items())
 
 
 def _pairs(name: str, options: Any) -> tuple[tuple[str, Any], ...]:
     """The options of a remedy, sorted; numbers to twelve digits, as they may be tiny."""
     if not isinstance(options or {}, Mapping):
-        raise InputError(f"mitigation.{name} must hold options by name, not {options!r}.")
+        raise InputError(f"mitigation.{name} must hold options by name, not {shown(options)}.")
     pairs = sorted((str(key), value) for key, value in (options or {}).items())
     return tuple(
         (key, float(f"{value:.12g}") if isinstance(value, float) else value)
@@ -189,14 +204,14 @@ def _pairs(name: str, options: Any) -> tuple[tuple[str, Any], ...]:
 def _flag(key: str, value: Any) -> bool:
     """True or false."""
     if not isinstance(value, bool):
-        raise InputError(f"{key} must be true or false, not {value!r}.")
+        raise InputError(f"{key} must be true or false, not {shown(value)}.")
     return value
 
 
 def _text(key: str, value: Any) -> str:
     """A text."""
     if not isinstance(value, str):
-        raise InputError(f"{key} must be a text, not {value!r}.")
+        raise InputError(f"{key} must be a text, not {shown(value)}.")
     return value
 
 
@@ -208,7 +223,7 @@ def _file(key: str, value: Any) -> DataFile:
 def _names(key: str, value: Any) -> tuple[str, ...]:
     """A list of texts."""
     if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise InputError(f"{key} must be a list of names, not {value!r}.")
+        raise InputError(f"{key} must be a list of names, not {shown(value)}.")
     return tuple(value)
 
 
@@ -228,7 +243,7 @@ def number(key: str, value: Any, low: float = -math.inf) -> float:
     """
     allowed = "a finite number" + (f" >= {low:g}" if low > -math.inf else "")
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise InputError(f"{key} must be {allowed}, not {value!r}.")
+        raise InputError(f"{key} must be {allowed}, not {shown(value)}.")
     if not (math.isfinite(value) and value >= low):
         raise InputError(f"{key} must be {allowed}, not {value}.")
     return round(float(value), 12)
@@ -249,7 +264,7 @@ def integer(key: str, value: Any, low: int) -> int:
         InputError: if it is anything else.
     """
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value < 2**31:
-        raise InputError(f"{key} must be an integer from {low} to {2**31 - 1}, not {value!r}.")
+        raise InputError(f"{key} must be an integer from {low} to {2**31 - 1}, not {shown(value)}.")
     return value
 
 

@@ -52,20 +52,37 @@ def edge_predictions(summary: pd.DataFrame) -> pd.DataFrame:
         Columns cell, input_scale, recurrent_scale: of plain networks driven by white noise. Empty
         if there are none.
     """
-    is_plain = (summary["cell"] == "elman") & (summary["task"] == "noise")
-    plain = summary[is_plain & (summary["activation"] == "tanh")]
-    drives = np.unique(plain["input_scale"].astype(float))
-    gains = [theory.critical_gain(drive) for drive in drives]
-    return pd.DataFrame({"cell": "elman", "input_scale": drives, "recurrent_scale": gains})
+    parts = [
+        pd.DataFrame({"cell": cell, "input_scale": drives, "recurrent_scale": gains})
+        for cell, series in summary.groupby("cell")
+        for drives, gains in _edges(series)
+    ]
+    columns = ["cell", "input_scale", "recurrent_scale"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
+
+
+def _edges(series: pd.DataFrame) -> list[tuple[np.ndarray, list[float]]]:
+    """The edge of one series, if theory knows it: input scales, and the recurrent scale at each."""
+    own = series.iloc[0].to_dict()
+    is_plain = own.get("kind", own["cell"]) == "elman" and own["task"] == "noise"
+    if not (is_plain and own["activation"] == "tanh" and _is_gaussian(own)):
+        return []
+    drives = np.unique(series["input_scale"].astype(float))
+    is_driven = own.get("in_features", 1) != 0
+    return [(drives, [theory.critical_gain(drive if is_driven else 0.0) for drive in drives])]
+
+
+def _is_gaussian(own: dict[Hashable, Any]) -> bool:
+    """Whether a network is a single layer of Gaussian weights, as all theory here has it."""
+    layers, initializer = own.get("layers"), own.get("initializer")
+    return (pd.isna(layers) or layers == 1) and (pd.isna(initializer) or initializer == "gaussian")
 
 
 def _of_series(series: pd.DataFrame) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The curves of one series: their source, scales and exponents."""
     own = series.iloc[0].to_dict()
     predict = PREDICTED.get(own["kind"])
-    if predict is None or (own.get("initializer") or "gaussian") != "gaussian":
-        return []
-    if pd.notna(own.get("layers")) and own["layers"] > 1:
+    if predict is None or not _is_gaussian(own):
         return []
     low, high = series["recurrent_scale"].min(), series["recurrent_scale"].max()
     return predict(own, np.linspace(max(low, 1e-3), high, RESOLUTION))
@@ -76,7 +93,7 @@ def _drive(own: dict[Hashable, Any]) -> float | None:
     if own["task"] != "noise":
         return None
     given = own.get("input_scale")
-    return 0.0 if not own["in_features"] else 1.0 if given is None else given
+    return 0.0 if not own["in_features"] else 1.0 if pd.isna(given) else given
 
 
 def _of_elman(own: dict[Hashable, Any], scales: np.ndarray):
@@ -93,6 +110,8 @@ def _at_rest(cell: str, biases: tuple[str, ...]) -> Callable:
 
     def predict(own: dict[Hashable, Any], scales: np.ndarray):
         if _drive(own) != 0.0 or pd.notna(own.get("chrono_steps")):
+            return []
+        if any(pd.isna(own.get(name)) for name in biases):
             return []
         given = {name: float(own[name]) for name in biases}
         multipliers = [getattr(theory.rest_multipliers(g, **given), cell) for g in scales]

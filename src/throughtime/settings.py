@@ -41,8 +41,6 @@ PINNED = {
     # A gradient that leaves the float range is a result here, with a status, and no error.
     "jax_debug_nans": False,
     "jax_debug_infs": False,
-    # Operation by operation nothing is fused, and a sweep takes for ever.
-    "jax_disable_jit": False,
 }
 """Settings of JAX, and what a command sets them to: JAX's defaults but for the first two."""
 
@@ -78,6 +76,7 @@ HARMLESS = {
     "jax_explicit_x64_dtypes": "plays a part only where x64 is off",
     "jax_legacy_prng_key, jax_debug_key_reuse": "they refuse a key or do nothing",
     "jax_threefry_gpu_kernel_lowering": "the same integers; and draws are made on the CPU",
+    "jax_disable_jit": "refused: operation by operation a sweep takes for ever",
     "jax_platforms, jax_default_device": "the device that measures is in the origin",
     "numpy.seterr, numpy.set_printoptions": "NumPy warns or prints otherwise; records hold floats "
     "of Python, and NumPy 2.4 knows no other promotion of types",

@@ -24,6 +24,7 @@ from throughtime.compilation import Program, compiled
 from throughtime.devices import memory_free
 from throughtime.diagnostics import DIAGNOSTICS, check_options
 from throughtime.draws import random_key
+from throughtime.names import sentence
 from throughtime.paths import check_told_apart
 from throughtime.points import Point
 from throughtime.programs import (
@@ -92,9 +93,10 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
         _check_options(key)
         needed = memory_needed(key, 1)
     except (ValueError, ImportError) as error:
-        return [Failure(point, str(error)) for point in points]
+        return [Failure(point, sentence(str(error))) for point in points]
     except OSError as error:
-        reason = f"cannot read {error.filename}: {error.strerror}."
+        what = error.filename or f"the data of task {key.task!r}"
+        reason = f"cannot read {what}: {error.strerror}."
         return [Failure(point, reason) for point in points]
     free = memory_free()
     if needed > OVERESTIMATED * free:

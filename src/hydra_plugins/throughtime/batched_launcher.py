@@ -144,7 +144,7 @@ class BatchedLauncher(Launcher):
 def _write(job: JobReturn, folder: Path) -> None:
     """A job's folder: Hydra's two files, and what the job returned."""
     (folder / ".hydra").mkdir(parents=True, exist_ok=True)
-    (folder / ".hydra" / "overrides.yaml").write_text(OmegaConf.to_yaml(job.overrides))
+    (folder / ".hydra" / "overrides.yaml").write_text(OmegaConf.to_yaml(job.overrides), "utf-8")
     failed = job.status is JobStatus.FAILED
     result = {"status": job.status.name, "error" if failed else "value": job._return_value}
     (folder / "result.json").write_text(json.dumps(result, default=str) + "\n")
@@ -152,4 +152,4 @@ def _write(job: JobReturn, folder: Path) -> None:
         config = OmegaConf.to_yaml(job.cfg)
     except (HydraException, OmegaConfBaseException):  # the reason is in result.json
         return
-    (folder / ".hydra" / "config.yaml").write_text(config)
+    (folder / ".hydra" / "config.yaml").write_text(config, "utf-8")

@@ -129,7 +129,7 @@ class BisectSweeper(BasicSweeper):
         try:
             return Bisection(ends.start, ends.end, *self.effort)
         except ValueError as error:
-            raise HydraException(f"{interval.input_line}: {error}.") from None
+            raise HydraException(f"{interval.input_line}: {error}") from None
 
     def _run(self, jobs: list[list[str]]) -> list[float]:
         """The values of a round's jobs; NaN for a job that failed."""

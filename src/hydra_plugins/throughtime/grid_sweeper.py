@@ -143,7 +143,7 @@ def _refuse_endless(overrides: list[Override]) -> None:
 def linspace(start: int | float, stop: int | float, num: int) -> ChoiceSweep:
     """``linspace(a,b,n)``: evenly spaced values."""
     if not 2 <= num <= MOST_VALUES:
-        raise ValueError(f"needs 2 to {MOST_VALUES} values, not {num}")
+        raise ValueError(f"needs 2 to {MOST_VALUES} values, not {num}.")
     step = (stop - start) / (num - 1)
     # Rounded as points are, so that 0.1 + 0.2 and 0.3 are one value; the end is exact.
     values = [round(start + step * index, 12) for index in range(num - 1)]
@@ -154,7 +154,7 @@ def logspace(start: int | float, stop: int | float, num: int) -> ChoiceSweep:
     """``logspace(a,b,n)``: values with a constant ratio, from a to b themselves."""
     if not 2 <= num <= MOST_VALUES or start <= 0 or stop <= 0:
         raise ValueError(
-            f"needs positive ends and 2 to {MOST_VALUES} values, not {start}, {stop}, {num}"
+            f"needs positive ends and 2 to {MOST_VALUES} values, not {start}, {stop}, {num}."
         )
     parts = [index / (num - 1) for index in range(1, num - 1)]
     values = [float(f"{start ** (1 - part) * stop**part:.12g}") for part in parts]

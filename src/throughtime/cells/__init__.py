@@ -1,7 +1,7 @@
 """Recurrent cells by name, each an `nnx.RNNCellBase`, and the bridge from cells to measurements."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from flax import nnx
 
@@ -30,7 +30,7 @@ from throughtime.cells.systems import SYSTEM_CELLS, SYSTEMS
 from throughtime.cells.wrapped import WRAPPERS, LeakyCell, SkipCell, wrapped
 from throughtime.cells.xlstm import MLSTMCell, SLSTMCell
 from throughtime.initializers import INITIALIZERS, Gain
-from throughtime.names import known
+from throughtime.names import known, unknown
 
 __all__ = [
     "ACTIVATIONS",
@@ -140,8 +140,7 @@ def make_cell(
     """
     build = CELLS[known("cell", name, CELLS)]
     allowed = options_of(name)
-    for option in options:
-        known(f"option of cell {name!r}", option, allowed)
+    _check_known(name, options, allowed)
     wrappers = {option: options.pop(option) for option in WRAPPERS if option in options}
     if "activation" in options:
         known("activation", options["activation"], ACTIVATIONS)
@@ -159,6 +158,14 @@ def make_cell(
     if layers == 1:
         return cells[0]
     return StackedCell(cells, [slow_every**layer for layer in range(layers)])
+
+
+def _check_known(name: str, options: Iterable[str], allowed: list[str]) -> None:
+    """Refuse an option that a cell does not have; of an ensemble a caller gives the name."""
+    choices = ["initializer" if each == "ensemble" else each for each in allowed]
+    for option in options:
+        if option not in allowed:
+            raise ValueError(unknown(f"option of cell {name!r}", option, choices))
 
 
 def options_of(name: str) -> list[str]:

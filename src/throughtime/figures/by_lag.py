@@ -77,7 +77,7 @@ def _of_length(frame: pd.DataFrame, length: int) -> pd.DataFrame:
     found = frame[frame["sequence_length"] == length]
     if found.empty:
         known = ", ".join(map(str, np.unique(frame["sequence_length"])))
-        raise ValueError(f"no curves of sequence length {length}: there are {known}")
+        raise ValueError(f"no curves of sequence length {length}: there are {known}.")
     return found
 
 
@@ -87,10 +87,10 @@ def _median_curves(curves: pd.DataFrame, rows: pd.DataFrame) -> dict[Any, Median
     keys = ["cell", "recurrent_scale", "seed"]
     joined = curves.merge(rows[[*keys, "status"]], "left", keys, validate="many_to_one")
     if strangers := joined["status"].isna().sum():
-        raise ValueError(f"{strangers} values of the curves belong to no row")
+        raise ValueError(f"{strangers} values of the curves belong to no row.")
     joined, rows = joined[joined["status"] == "ok"], rows[rows["status"] == "ok"]
     if joined.empty:
-        raise ValueError("no seed has status ok: there is no curve to draw")
+        raise ValueError("no seed has status ok: there is no curve to draw.")
     seeds = dict(iter(rows.groupby(keys[:2])))
     return {key: median_curve(lags, seeds[key]) for key, lags in joined.groupby(keys[:2])}
 

@@ -91,7 +91,7 @@ def spectra(exponents: pd.DataFrame) -> Figure:
         ValueError: if no network is ok.
     """
     if exponents.empty:
-        raise ValueError("no network has status ok: there is no spectrum to draw")
+        raise ValueError("no network has status ok: there is no spectrum to draw.")
     scales = np.unique(exponents["recurrent_scale"])
     shown = spaced(scales)
     with style():

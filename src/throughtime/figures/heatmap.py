@@ -61,7 +61,7 @@ def phase_diagram(summary: pd.DataFrame, edges: pd.DataFrame | None = None) -> F
     """
     lengths = sorted(set(summary["sequence_length"]))
     if len(lengths) != 1:
-        raise ValueError(f"a phase diagram shows one sequence length, not {lengths}")
+        raise ValueError(f"a phase diagram shows one sequence length, not {lengths}.")
     across = Across("input_scale", f"input scale, $T={lengths[0]}$", is_log=False)
     return _heatmap(summary, across, edges)
 

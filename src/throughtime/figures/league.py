@@ -9,7 +9,7 @@ from matplotlib.container import BarContainer
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from throughtime.figures.panels import DOUBLE_COLUMN, label, panels, style
+from throughtime.figures.panels import DOUBLE_COLUMN, label, literal, panels, style
 from throughtime.options import InputError
 from throughtime.tables import LIMITS, REFERENCE, bands_of
 
@@ -64,7 +64,7 @@ def stable_bands(
                 ends = own.loc[reference, ["low", "high"]].astype(float)
                 axes.axvspan(*ends, color=f"C{i}", alpha=0.12, linewidth=0, zorder=0)
             _draw_bars(axes, own, places, thickness, f"T = {length}", f"C{i}")
-        axes.set_yticks(np.arange(len(cells)), cells)
+        axes.set_yticks(np.arange(len(cells)), [literal(cell) for cell in cells])
         axes.tick_params(axis="y", length=0)
         axes.grid(axis="x", linewidth=0.3)
         axes.set_axisbelow(True)

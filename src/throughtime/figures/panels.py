@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from contextlib import AbstractContextManager
 from io import BytesIO
 from os import PathLike, getpid
@@ -23,6 +24,9 @@ SINGLE_COLUMN, DOUBLE_COLUMN = 3.4, 7.0
 MANY = 13
 """Panels from which on there are four in a row."""
 
+TITLE, LINE = 36, 60
+"""Letters in a line of a panel's title, and of any other name."""
+
 NUM_LABELS = 7
 """Scales or lengths that are labelled, at most."""
 
@@ -37,13 +41,18 @@ def style() -> AbstractContextManager[None]:
 def check_one_setting(frame: pd.DataFrame) -> None:
     """Refuse to draw several settings of one cell as if they were one."""
     if others := series_columns(frame)[1:]:
-        raise ValueError(f"one figure shows one setting, but {', '.join(others)} varies")
+        raise ValueError(f"one figure shows one setting, but {', '.join(others)} varies.")
 
 
 def spaced(values: np.ndarray, most: int = NUM_LABELS) -> np.ndarray:
     """So many of the values at most, evenly spaced, with both ends."""
     chosen = np.linspace(0, len(values) - 1, min(len(values), most))
     return values[chosen.round().astype(int)]
+
+
+def literal(name: str, width: int = LINE) -> str:
+    """A name as Matplotlib shows it letter by letter: a dollar sign begins no formula."""
+    return textwrap.fill(name, width).replace("$", r"\$")
 
 
 def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]]:
@@ -60,7 +69,7 @@ def panels(cells: pd.Series, row_height: float) -> tuple[Figure, dict[str, Axes]
     for axes in grid[max(len(names) - columns, 0) : len(names)]:
         axes.tick_params(labelbottom=True)
     for name, axes in zip(names, grid, strict=False):
-        axes.set_title(name)
+        axes.set_title(literal(name, TITLE))
     return figure, dict(zip(names, grid, strict=False))
 
 

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from throughtime.figures.panels import DOUBLE_COLUMN, label, spaced, style
+from throughtime.figures.panels import DOUBLE_COLUMN, TITLE, label, literal, spaced, style
 from throughtime.medians import middle_and_band
 
 COLUMNS = 3
@@ -43,7 +43,7 @@ def gradient_paths(paths: pd.DataFrame) -> Figure:
     """
     lengths = sorted(set(paths["sequence_length"]))
     if len(lengths) != 1:
-        raise ValueError(f"a figure of paths shows one sequence length, not {lengths}")
+        raise ValueError(f"a figure of paths shows one sequence length, not {lengths}.")
     cells, scales = sorted(set(paths["cell"])), spaced(np.unique(paths["recurrent_scale"]), COLUMNS)
     with style():
         figure = Figure(figsize=(DOUBLE_COLUMN, PANEL * len(cells) + ROOM))
@@ -54,7 +54,7 @@ def gradient_paths(paths: pd.DataFrame) -> Figure:
             for axes, scale in zip(row, scales, strict=True):
                 one = paths[(paths["cell"] == cell) & (paths["recurrent_scale"] == scale)]
                 _draw(axes, one)
-                axes.set_title(f"{cell}, scale {scale:g}")
+                axes.set_title(literal(f"{cell}, scale {scale:g}", TITLE))
                 named[f"{cell} {scale}"] = axes
         label(figure, f"lag $k$: steps before the last of $T={lengths[0]}$", NORM, named)
     return figure

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from throughtime.figures.panels import DOUBLE_COLUMN, style
+from throughtime.figures.panels import DOUBLE_COLUMN, literal, style
 
 HEIGHT = 0.17
 """Of a line, inches."""
@@ -45,7 +45,7 @@ def remedies(summary: pd.DataFrame) -> Figure:
         plain = _plain(order)
         price.plot(order["milliseconds_per_update"] / plain, lines, "o", markersize=3)
         price.set(xlabel="time of an update", xlim=(0, None))
-        share.set_yticks(lines, order["cell"])
+        share.set_yticks(lines, order["cell"].map(literal))
         for axes in (share, updates, horizon, price):
             axes.grid(axis="y", linewidth=0.3)
     return figure

@@ -12,7 +12,7 @@ from matplotlib import rcParams
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from throughtime.figures.panels import DOUBLE_COLUMN, SINGLE_COLUMN, style
+from throughtime.figures.panels import DOUBLE_COLUMN, SINGLE_COLUMN, literal, style
 
 OFFSET = 0.12
 """Between the markers of neighbouring series at one length, in shares of the lengths' spacing."""
@@ -42,7 +42,9 @@ def success_by_length(summary: pd.DataFrame) -> Figure:
             shift = OFFSET * spacing * (place - (len(names) - 1) / 2) / max(len(names) - 1, 1)
             bars = np.abs(ends - share)
             x = own["sequence_length"] + shift
-            axes.errorbar(x, share, bars, marker="o", markersize=3, elinewidth=0.7, label=name)
+            axes.errorbar(
+                x, share, bars, marker="o", markersize=3, elinewidth=0.7, label=literal(name)
+            )
         axes.set(xlabel="sequence length $T$", ylabel="share of networks that solved it")
         axes.set(ylim=(-0.05, 1.05), xticks=lengths)
         columns = _columns(names, figure)
@@ -65,7 +67,7 @@ def loss_by_update(course: pd.DataFrame) -> Figure:
 
     def draw(axes: Axes, one: pd.DataFrame, name: str) -> None:
         lines = one.groupby("updates")[["validation_loss", "train_loss"]].median()
-        (line,) = axes.plot(lines["validation_loss"].dropna(), label=name)
+        (line,) = axes.plot(lines["validation_loss"].dropna(), label=literal(name))
         axes.plot(lines["train_loss"].dropna(), ":", color=line.get_color(), linewidth=0.8)
         for value in one["baseline"].dropna().unique():
             axes.axhline(value, color="0.6", linewidth=0.6, zorder=0)
@@ -94,7 +96,7 @@ def horizon_by_update(course: pd.DataFrame) -> Figure:
 
     def draw(axes: Axes, one: pd.DataFrame, name: str) -> None:
         by_update = one.groupby("updates")["horizon"]
-        (line,) = axes.plot(by_update.median(), label=name)
+        (line,) = axes.plot(by_update.median(), label=literal(name))
         low, high = by_update.quantile(0.1), by_update.quantile(0.9)
         axes.fill_between(low.index, low, high, alpha=0.2, linewidth=0, color=line.get_color())
         axes.axhline(one["sequence_length"].iloc[0] - 1, color="0.6", linewidth=0.6, zorder=0)

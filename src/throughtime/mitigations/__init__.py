@@ -13,7 +13,7 @@ import optax
 from throughtime.cells import options_of
 from throughtime.mitigations import cells, gradients, penalties, projections
 from throughtime.mitigations.mitigation import Mitigation, Penalty, Preparation, Projection
-from throughtime.names import known
+from throughtime.names import known, sentence
 from throughtime.scaled import at_least_float32
 
 __all__ = [
@@ -74,7 +74,7 @@ def make_mitigation(name: str, **options: Any) -> Mitigation:
     try:
         return MITIGATIONS[name](**options)
     except ValueError as error:
-        raise ValueError(f"mitigation {name!r}: {error}") from error
+        raise ValueError(f"mitigation {name!r}: {sentence(str(error))}") from error
 
 
 def combine(mitigations: Sequence[tuple[str, Mapping[str, Any]]], cell: str) -> Mitigation:

@@ -135,7 +135,7 @@ def _curve_of(rows: pd.DataFrame, curves: pd.DataFrame | None) -> MedianCurve | 
         are_ok = curves if len(ok) == len(seeds) else curves[curves["seed"].isin(ok["seed"])]
         return median_curve(are_ok, ok)
     except ValueError as error:
-        raise InputError(f"{error}.") from error
+        raise InputError(str(error)) from error
 
 
 def _drawn(curve: MedianCurve, lags: np.ndarray) -> dict[str, Any]:

@@ -45,9 +45,9 @@ def survival_bands(
         ValueError: where the scales do not increase, or limit is negative.
     """
     if not (np.diff(scales) > 0).all():
-        raise ValueError(f"recurrent scales must increase strictly, got {scales.tolist()}")
+        raise ValueError(f"recurrent scales must increase strictly, got {scales.tolist()}.")
     if not limit >= 0:
-        raise ValueError(f"limit must not be negative, got {limit}")
+        raise ValueError(f"limit must not be negative, got {limit}.")
     unseen = np.isnan(np.concatenate([[np.nan], log10_ratios, [np.nan]]))
     open_low, open_high = set(scales[unseen[:-2]]), set(scales[unseen[2:]])
     pieces = _merged(_pieces(scales, log10_ratios, limit))

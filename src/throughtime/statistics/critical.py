@@ -50,7 +50,7 @@ def critical_scale(
         ValueError: where the scales do not increase.
     """
     if not (np.diff(scales) > 0).all():
-        raise ValueError(f"recurrent scales must increase strictly, got {scales.tolist()}")
+        raise ValueError(f"recurrent scales must increase strictly, got {scales.tolist()}.")
     crossings = np.array([_crossing(scales, own) for own in rates.T], np.float64)
     known = crossings[~np.isnan(crossings)]
     if known.size == 0:

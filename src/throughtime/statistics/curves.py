@@ -103,7 +103,7 @@ def rate(log_norms: Float[np.ndarray, " T"]) -> float:
         ValueError: for fewer than two lags.
     """
     if log_norms.size < 2:
-        raise ValueError(f"a rate needs at least 2 lags, got {log_norms.size}")
+        raise ValueError(f"a rate needs at least 2 lags, got {log_norms.size}.")
     tail = log_norms[_tail_start(log_norms.size) :].astype(np.float64)
     if not (log_norms < np.inf).all():
         return float("nan")
@@ -130,7 +130,7 @@ def horizon(log_norms: Float[np.ndarray, " T"], epsilon: float = EPSILON) -> Hor
         ValueError: for an empty curve or an epsilon outside (0, 1].
     """
     if not 0 < epsilon <= 1:
-        raise ValueError(f"epsilon must be above 0 and at most 1, got {epsilon}")
+        raise ValueError(f"epsilon must be above 0 and at most 1, got {epsilon}.")
     ratios = _log_ratios(log_norms)
     reached = np.flatnonzero(ratios >= np.log(epsilon))
     lag = int(reached[-1]) if reached.size else 0
@@ -246,7 +246,7 @@ def _change(decades: float) -> int:
 def _log_ratios(log_norms: np.ndarray) -> np.ndarray:
     """Natural log of each gradient relative to lag 0; NaN where the ratio does not exist."""
     if log_norms.size == 0:
-        raise ValueError("an empty curve has no ratios")
+        raise ValueError("an empty curve has no ratios.")
     norms = log_norms.astype(np.float64)
     if not np.isfinite(norms[0]):
         return np.full_like(norms, np.nan)

@@ -42,9 +42,9 @@ def quantile_interval(
     """
     for name, number in (("probability", probability), ("confidence", confidence)):
         if not 0 < number < 1:
-            raise ValueError(f"{name} must lie between 0 and 1, got {number}")
+            raise ValueError(f"{name} must lie between 0 and 1, got {number}.")
     if np.isnan(values).any():
-        raise ValueError(f"{int(np.isnan(values).sum())} values are NaN: separate statuses first")
+        raise ValueError(f"{int(np.isnan(values).sum())} values are NaN: separate statuses first.")
     ranked = np.concatenate([[np.nan], np.sort(values), [np.nan]])
     low, high = _interval_ranks(values.size, probability, confidence)
     return Interval(float(ranked[low]), float(ranked[high]))

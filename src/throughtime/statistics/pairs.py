@@ -78,7 +78,7 @@ def mitigation(plain: Fate, gated: Fate) -> Mitigation:
     """
     if plain.rates.size != gated.rates.size:
         raise ValueError(
-            f"{plain.rates.size} ungated and {gated.rates.size} gated networks do not pair"
+            f"{plain.rates.size} ungated and {gated.rates.size} gated networks do not pair."
         )
     lost, still_lost = np.abs(plain.rates), np.abs(gated.rates)
     is_unknown = np.isinf(lost) & np.isinf(still_lost)

@@ -100,7 +100,7 @@ def _spearman(scores: np.ndarray, outcomes: np.ndarray) -> float:
 def _with_interval(statistic: Callable, scores, outcomes, clusters) -> Prediction:
     """A statistic, and its percentile interval over resampled clusters."""
     if np.isnan(scores).any() or np.isnan(outcomes).any():
-        raise ValueError("scores and outcomes must not be NaN: separate statuses first")
+        raise ValueError("scores and outcomes must not be NaN: separate statuses first.")
     labels, members = np.unique(clusters, return_inverse=True)
     groups = [np.flatnonzero(members == i) for i in range(labels.size)]
     draws = np.random.default_rng(0).integers(labels.size, size=(RESAMPLES, labels.size))

@@ -68,7 +68,7 @@ def bootstrap_interval(
     """
     if values.size == 0 or np.isnan(values).any():
         bad = f"{int(np.isnan(values).sum())} of {values.size} values are NaN"
-        raise ValueError(f"{bad}: an interval needs at least one, and none that is NaN")
+        raise ValueError(f"{bad}: an interval needs at least one, and none that is NaN.")
     samples = values[draws(values.size)]
     found = medians(samples) if statistic is None else statistic(samples)
     return percentile_interval(found, confidence) if values.size > 1 else Interval(np.nan, np.nan)
@@ -94,7 +94,7 @@ def percentile_interval(
         ValueError: for a confidence outside (0, 1).
     """
     if not 0 < confidence < 1:
-        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}")
+        raise ValueError(f"confidence must lie between 0 and 1, got {confidence}.")
     upper = resampled if upper is None else upper
     has_value = ~(np.isnan(resampled) | np.isnan(upper))
     if 1 - has_value.mean() >= MOST_WITHOUT:

@@ -34,7 +34,7 @@ def verdict_shares(verdicts: Iterable[str]) -> Shares:
     """
     found = list(verdicts)
     if not found:
-        raise ValueError("no verdicts have no shares")
+        raise ValueError("no verdicts have no shares.")
     if strange := sorted(set(found) - set(VERDICTS)):
         raise ValueError(unknown("verdict", strange[0], VERDICTS))
     shares = {name: found.count(name) / len(found) for name in VERDICTS}

@@ -7,11 +7,13 @@ from throughtime.tables.measures import EXPONENT, RATIO, measure_of
 from throughtime.tables.mitigation import mitigation_table
 from throughtime.tables.prediction import can_be_foretold, foretold, write_foretold
 from throughtime.tables.summary import (
+    is_setting,
     one_series_a_cell,
     point_columns,
     series_columns,
     summarise,
     summary_of,
+    told_numbers,
 )
 from throughtime.tables.written import (
     describe_point,
@@ -34,6 +36,7 @@ __all__ = [
     "foretold",
     "headline_table",
     "interval_text",
+    "is_setting",
     "league",
     "league_to_read",
     "measure_of",
@@ -44,6 +47,7 @@ __all__ = [
     "series_columns",
     "summarise",
     "summary_of",
+    "told_numbers",
     "write_course",
     "write_foretold",
     "write_league",

@@ -55,7 +55,7 @@ def measure_of(frame: pd.DataFrame) -> Measure:
     """
     found = sorted(set(frame["diagnostic"])) if "diagnostic" in frame else []
     if len(found) != 1 or found[0] not in MEASURES:
-        raise ValueError(f"a table shows one diagnostic of {', '.join(MEASURES)}, not {found}")
+        raise ValueError(f"a table shows one diagnostic of {', '.join(MEASURES)}, not {found}.")
     return MEASURES[found[0]]
 
 

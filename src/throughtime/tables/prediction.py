@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from throughtime.statistics import area_under_curve, rank_correlation
+from throughtime.tables.summary import point_columns
 from throughtime.tables.written import csv, markdown, write_texts
 
 PREDICTORS = {
@@ -35,7 +36,7 @@ def can_be_foretold(rows: pd.DataFrame) -> bool:
         rows: one row per point and network, of trainings.
     """
     rows = rows[rows["log10_ratio_at_start"].notna()]
-    return rows["solved"].nunique() > 1 and rows["key"].nunique() > 1
+    return rows["solved"].nunique() > 1 and _points(rows).nunique() > 1
 
 
 def foretold(rows: pd.DataFrame) -> pd.DataFrame:
@@ -51,7 +52,7 @@ def foretold(rows: pd.DataFrame) -> pd.DataFrame:
         their intervals.
     """
     rows = rows[rows["log10_ratio_at_start"].notna()]
-    rows = rows.assign(stability_at_start=-rows["log10_ratio_at_start"].abs())
+    rows = rows.assign(stability_at_start=-rows["log10_ratio_at_start"].abs(), point=_points(rows))
     groups = {"all": rows}
     for column in ("cell", "task", "sequence_length"):
         if rows[column].nunique() > 1:
@@ -60,12 +61,18 @@ def foretold(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
+def _points(rows: pd.DataFrame) -> pd.Series:
+    """The point of each row, named by its first key: other seeds of it have keys of their own."""
+    settings = [rows[name].astype(str) for name in point_columns(rows)]
+    return rows.groupby(settings, sort=False)["key"].transform("first")
+
+
 def _line(name: str, rows: pd.DataFrame, column: str) -> dict:
     """One predictor over some networks."""
     scores = rows[column].to_numpy(np.float64)
     solved = rows["solved"].to_numpy(bool)
     waited = rows["updates_to_solve"].to_numpy(np.float64, na_value=np.inf)
-    clusters = rows["key"].to_numpy(str)  # the networks of a point are alike
+    clusters = rows["point"].to_numpy(str)  # the networks of a point are alike
     found = {
         "auc": area_under_curve(scores, solved, clusters),
         "rho": rank_correlation(scores, -np.where(solved, waited, np.inf), clusters),

@@ -51,7 +51,7 @@ def summarise(rows: pd.DataFrame) -> pd.DataFrame:
             a seed that occurs twice at one point, or an `ok` row without a number.
     """
     if rows.empty:
-        raise ValueError("there are no rows to summarise")
+        raise ValueError("there are no rows to summarise.")
     measure = measure_of(rows)
     rows, keys = _checked(rows, measure), point_columns(rows)
     origins = [name for name in PROVENANCE if name in rows]
@@ -83,6 +83,15 @@ def point_columns(frame: pd.DataFrame) -> list[str]:
     return AXES + [name for name in names if name not in NO_SETTING]
 
 
+def is_setting(name: str) -> bool:
+    """Whether a column says which point was measured: it is neither measured nor provenance.
+
+    Args:
+        name: of the column.
+    """
+    return name in AXES or name not in NO_SETTING
+
+
 def series_columns(frame: pd.DataFrame) -> list[str]:
     """The cell, and what varies within one besides recurrent scale and sequence length."""
     others = [name for name in point_columns(frame) if name not in (*AXES, *DERIVED)]
@@ -105,17 +114,18 @@ def _is_said_by_name(frame: pd.DataFrame, setting: str) -> bool:
     return is_size or len(frame[[file, hashes]].drop_duplicates()) == frame[file].nunique()
 
 
-def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
+def one_series_a_cell(rows: pd.DataFrame, apart: str = "") -> pd.DataFrame:
     """The rows with every setting that varies within a cell written into the cell's name.
 
     Args:
-        rows: one row per point and seed.
+        rows: one row per point and seed, or their summary.
+        apart: a setting that is not written there, as it is an axis of the figure.
 
     Returns:
         The same rows, where "lstm" has become "lstm, forget_bias 1.0" and the like, and those
         settings have no columns of their own: a figure's panels.
     """
-    cell, *others = series_columns(rows)
+    cell, *others = (name for name in series_columns(rows) if name != apart)
     names = rows[cell].astype(str)
     for setting in others:
         is_remedy = setting in ("mitigation", "mitigation_options")  # which say what they are
@@ -125,20 +135,36 @@ def one_series_a_cell(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(cell=names)
 
 
+def told_numbers(values: pd.Series) -> pd.Series:
+    """Numbers as texts, with the six digits of `%g`, or as many more as tell them apart.
+
+    Args:
+        values: such as recurrent scales.
+
+    Returns:
+        A text for each.
+    """
+    distinct = values.dropna().unique()
+    digits = next(
+        (d for d in range(6, 17) if len({f"{x:.{d}g}" for x in distinct}) == len(distinct)), 17
+    )
+    return values.map(f"{{:.{digits}g}}".format)
+
+
 def _checked(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """The rows, list settings as text; rows that cannot be summarised truthfully are refused."""
     needed = [*AXES, *MEASURED, *measure.numbers, *measure.others]
     if missing := [name for name in needed if name not in rows]:
-        raise ValueError(f"rows lack the columns {', '.join(missing)}")
+        raise ValueError(f"rows lack the columns {', '.join(missing)}.")
     for column, known in (("status", STATUSES), ("verdict", statistics.VERDICTS)):
         for name in set(rows[column]) - set(known):
             raise ValueError(unknown(column, name, known))
     rows = rows.map(lambda value: str(value) if isinstance(value, list) else value)
     if twice := rows.duplicated([*point_columns(rows), "seed"]).sum():
-        raise ValueError(f"{twice} rows repeat a seed at a point: rows of several runs are mixed")
+        raise ValueError(f"{twice} rows repeat a seed at a point: rows of several runs are mixed.")
     numbers = rows.loc[rows["status"] == "ok", measure.headline]
     if empty := numbers.isna().sum():
-        raise ValueError(f"{empty} rows have status ok but no {measure.headline}")
+        raise ValueError(f"{empty} rows have status ok but no {measure.headline}.")
     return rows
 
 

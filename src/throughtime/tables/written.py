@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,15 @@ import numpy as np
 import pandas as pd
 
 from throughtime.tables.measures import Measure, measure_of
-from throughtime.tables.summary import series_columns, summarise, summary_of
+from throughtime.tables.summary import (
+    series_columns,
+    summarise,
+    summary_of,
+    told_numbers,
+)
+
+MARKUP = re.compile(r"[\\|*<>`~$]|(?<!\w)_|_(?!\w)")
+"""What Markdown would take for more than text."""
 
 MAX_DECIMALS = 4
 """Of a printed number: 1e-4 decades are 0.02% of the gradient."""
@@ -37,12 +46,15 @@ def headline_table(summary: pd.DataFrame) -> pd.DataFrame:
     return texts.pivot(index=index, columns="sequence_length", values="text").fillna("–")
 
 
-def write_table(frame: pd.DataFrame, directory: str | os.PathLike[str]) -> list[Path]:
+def write_table(
+    frame: pd.DataFrame, directory: str | os.PathLike[str], stem: str = "table"
+) -> list[Path]:
     """Write table.csv (the summary, floats exact), table.md and table.tex, each whole or not.
 
     Args:
         frame: rows, or their summary.
         directory: made if it does not exist.
+        stem: what to call the three files, where there are several tables.
 
     Returns:
         The three paths.
@@ -53,9 +65,9 @@ def write_table(frame: pd.DataFrame, directory: str | os.PathLike[str]) -> list[
     caption = measure.caption or CAPTION.format(text=measure.text, percent="%")
     in_latex = measure.caption or CAPTION.format(text=measure.latex, percent=r"\%")
     texts = {
-        "table.csv": csv(summary),
-        "table.md": markdown(printed, caption) + details,
-        "table.tex": latex(printed, in_latex),
+        f"{stem}.csv": csv(summary),
+        f"{stem}.md": markdown(printed, caption) + details,
+        f"{stem}.tex": latex(printed, in_latex),
     }
     return write_texts(texts, directory)
 
@@ -158,7 +170,12 @@ def _number(value: float, decimals: int) -> str:
 def _printed(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its index as columns and every entry as text."""
     flat = table.rename(columns="T = {}".format).rename_axis(columns=None).reset_index()
-    return flat.assign(recurrent_scale=flat["recurrent_scale"].map("{:g}".format)).astype(str)
+    return _settings(flat.assign(recurrent_scale=told_numbers(flat["recurrent_scale"])))
+
+
+def _settings(table: pd.DataFrame) -> pd.DataFrame:
+    """Settings as text; a dash for one that a cell does not have."""
+    return table.astype(str).where(table.notna(), "–")
 
 
 def scale_range(low: float, high: float, open_low: bool, open_high: bool) -> str:
@@ -185,17 +202,26 @@ def csv(table: pd.DataFrame) -> str:
 
 def markdown(printed: pd.DataFrame, caption: str) -> str:
     """A table of texts in Markdown, below its caption."""
-    table = printed.to_markdown(index=False, disable_numparse=True)
-    return f"{caption}\n\n{table}\n"
+    return f"{caption}\n\n{_rows(printed)}"
+
+
+def _rows(texts: pd.DataFrame) -> str:
+    """The lines of a table in Markdown, in which every text is shown as it is."""
+    return texts.map(_plain).to_markdown(index=False, disable_numparse=True) + "\n"
+
+
+def _plain(entry: Any) -> Any:
+    """A text on one line, its markup escaped; a number as it is."""
+    return MARKUP.sub(r"\\\g<0>", " ".join(entry.split())) if isinstance(entry, str) else entry
 
 
 def _details(summary: pd.DataFrame, columns: dict[str, tuple[str, str]]) -> str:
     """A second table in Markdown, a line for each point; a dash for what is missing."""
     index = [*series_columns(summary), "recurrent_scale", "sequence_length"]
-    shown = summary[index].astype(str)
+    shown = _settings(summary[index])
     for column, (name, form) in columns.items():
         shown[name] = ["–" if pd.isna(x) else f"{x:{form}}" for x in summary[column]]
-    return "\n" + shown.to_markdown(index=False, disable_numparse=True) + "\n"
+    return "\n" + _rows(shown)
 
 
 def latex(printed: pd.DataFrame, caption: str, fit: bool = False) -> str:

@@ -68,7 +68,7 @@ def make_task(
     for option in options:
         known(f"option of task {name!r}", option, allowed)
     if max_length < 2:
-        raise ValueError(f"max_length is {max_length}; a sequence has at least 2 steps")
+        raise ValueError(f"max_length is {max_length}; a sequence has at least 2 steps.")
     task = TASKS[name](max_length, _float_dtype(dtype), **options)
     if task.baseline is None:
         return task
@@ -83,7 +83,7 @@ def _checked(name: str, task: Task, unchecked: Callable[[int], float]) -> Callab
         if not task.shortest <= length <= longest:
             raise ValueError(
                 f"length is {length}; sequences of task {name!r} have from {task.shortest} to"
-                f" {longest} steps"
+                f" {longest} steps."
             )
         return unchecked(length)
 
@@ -110,5 +110,5 @@ def _float_dtype(dtype: DTypeLike) -> np.dtype:
     """The dtype, if JAX computes in it; it would turn float64 into float32 where x64 is off."""
     name = getattr(dtype, "__name__", None) or str(dtype)
     if known("dtype", name, DTYPES) == "float64" and jax.dtypes.canonicalize_dtype(name) != name:
-        raise ValueError("dtype is float64, which needs JAX_ENABLE_X64=1 (x64 is off)")
+        raise ValueError("dtype is float64, which needs JAX_ENABLE_X64=1 (x64 is off).")
     return jnp.dtype(name)

@@ -94,7 +94,7 @@ def brackets_task(
     if not len(found.counts) or found.shortest > max_length:
         raise ValueError(
             f"the text {file or 'of the manual'} has no length up to {max_length} of which at least"
-            f" {FEWEST_OTHERS} windows close a bracket otherwise than most"
+            f" {FEWEST_OTHERS} windows close a bracket otherwise than most."
         )
     characters = jnp.asarray(text)
     numbers, starts, ends = (

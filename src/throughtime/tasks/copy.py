@@ -57,7 +57,7 @@ def copy_task(max_length: int, dtype: DTypeLike, *, symbols: int = 10, alphabet:
     """
     for name, value, low in (("symbols", symbols, 1), ("alphabet", alphabet, 2)):
         if not isinstance(value, int) or value < low:
-            raise ValueError(f"{name} is {value!r}; the copy task needs an integer >= {low}")
+            raise ValueError(f"{name} is {value!r}; the copy task needs an integer >= {low}.")
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         steps, length = local_steps(max_length, length), jnp.asarray(length, jnp.int32)

@@ -50,7 +50,7 @@ def delayed_xor_task(max_length: int, dtype: DTypeLike, *, delay: int | None = N
         Jacobians" (arXiv:2312.17306).
     """
     if delay is not None and (not isinstance(delay, int) or delay < 1):
-        raise ValueError(f"delay is {delay!r}; the delayed_xor task needs an integer >= 1 or none")
+        raise ValueError(f"delay is {delay!r}; the delayed_xor task needs an integer >= 1 or none.")
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         steps, length = local_steps(max_length, length), jnp.asarray(length, jnp.int32)

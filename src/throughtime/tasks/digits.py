@@ -106,7 +106,7 @@ def load_images() -> tuple[Float[np.ndarray, "P 8 8"], Int[np.ndarray, " P"]]:
         from sklearn.datasets import load_digits
     except ImportError as error:
         raise ImportError(
-            "the digits task needs scikit-learn: pip install throughtime[data]"
+            "the digits task needs scikit-learn: pip install throughtime[data]."
         ) from error
     pixels, labels = load_digits(return_X_y=True)
     return np.asarray(pixels).reshape(-1, 8, 8) / 16, np.asarray(labels, np.int32)

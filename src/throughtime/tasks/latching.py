@@ -47,7 +47,7 @@ def latching_task(max_length: int, dtype: DTypeLike, *, noise: float | int = 0.2
     """
     noise = float(noise)
     if not 0 <= noise < math.inf:
-        raise ValueError(f"noise is {noise}; a standard deviation is finite and not negative")
+        raise ValueError(f"noise is {noise}; a standard deviation is finite and not negative.")
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         bit_key, noise_key = jax.random.split(key)

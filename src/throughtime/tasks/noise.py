@@ -53,7 +53,7 @@ def noise_task(max_length: int, dtype: DTypeLike, *, in_features: int = 16) -> T
         Gating Enables Signal Propagation in Recurrent Neural Networks" (arXiv:1806.05394).
     """
     if not isinstance(in_features, int) or in_features < 0:
-        raise ValueError(f"in_features is {in_features!r}; the noise task needs an integer >= 0")
+        raise ValueError(f"in_features is {in_features!r}; the noise task needs an integer >= 0.")
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         steps = local_steps(max_length, length)

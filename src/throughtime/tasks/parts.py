@@ -27,7 +27,7 @@ def part_of(
     """
     known("part", part, PARTS)
     if train_size is not None and part != "train":
-        raise ValueError(f"train_size is {train_size} but part is {part!r}; it needs part='train'")
+        raise ValueError(f"train_size is {train_size} but part is {part!r}; it needs part='train'.")
     chosen = {
         "all": slice(0, size),
         "train": slice(0, num_train if train_size is None else train_size),
@@ -36,11 +36,11 @@ def part_of(
     if train_size is not None and not fewest <= train_size <= num_train:
         raise ValueError(
             f"train_size is {train_size}; the train part holds {num_train} {of}, of which at least"
-            f" {fewest} are needed"
+            f" {fewest} are needed."
         )
     if chosen.stop - chosen.start < fewest:
         raise ValueError(
             f"the part {part!r} holds {chosen.stop - chosen.start} {of}; at least {fewest} are"
-            " needed"
+            " needed."
         )
     return chosen

@@ -182,11 +182,11 @@ def radar_task(
         _refuse_noise(range_noise=range_noise, bearing_noise=bearing_noise)
         if relative:
             raise ValueError(
-                "relative is True but a tracks file is centred as a whole; leave it out"
+                "relative is True but a tracks file is centred as a whole; leave it out."
             )
         return tracks_task(tracks, columns, max_length, dtype)
     if tuple(columns) != COLUMNS:
-        raise ValueError(f"columns is {columns!r} but there is no tracks file to read them from")
+        raise ValueError(f"columns is {columns!r} but there is no tracks file to read them from.")
     range_noise = _deviation("range_noise", range_noise, RANGE_NOISE)
     bearing_noise = _deviation("bearing_noise", bearing_noise, BEARING_NOISE)
     unit = RELATIVE_UNIT if relative else FIELD_RADIUS
@@ -264,7 +264,7 @@ def _deviation(name: str, value: float | int | None, default: float) -> float:
     """A standard deviation: finite and not negative."""
     value = default if value is None else float(value)
     if not 0 <= value < math.inf:
-        raise ValueError(f"{name} is {value}; a standard deviation is finite and not negative")
+        raise ValueError(f"{name} is {value}; a standard deviation is finite and not negative.")
     return value
 
 
@@ -273,5 +273,5 @@ def _refuse_noise(**noises: float | int | None) -> None:
     for name, value in noises.items():
         if value is not None:
             raise ValueError(
-                f"{name} is {value} but noise is not added to a tracks file; leave it out"
+                f"{name} is {value} but noise is not added to a tracks file; leave it out."
             )

@@ -51,7 +51,7 @@ def temporal_order_task(max_length: int, dtype: DTypeLike, *, symbols: int = 2) 
         as in Pascanu, Mikolov & Bengio 2013 (arXiv:1211.5063) and their program.
     """
     if symbols not in TENTHS:
-        raise ValueError(f"symbols is {symbols!r}; the temporal_order task has 2 or 3")
+        raise ValueError(f"symbols is {symbols!r}; the temporal_order task has 2 or 3.")
 
     def sample(key: Key[Array, ""], length: Int[Array, ""] | int) -> Sample:
         other_key, place_key, symbol_key = jax.random.split(key, 3)

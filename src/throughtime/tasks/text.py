@@ -9,6 +9,7 @@ import numpy as np
 from jax.typing import DTypeLike
 from jaxtyping import Array, Int, Key, UInt8
 
+from throughtime.tasks.files import of_regular_file
 from throughtime.tasks.parts import part_of
 from throughtime.tasks.task import (
     Sample,
@@ -70,8 +71,8 @@ def text_task(
         the text.
 
     Raises:
-        ValueError: the file does not exist, is not UTF-8, or holds fewer than three characters, or
-            `part_of` refuses the part.
+        ValueError: the file is no regular file that can be read, is not UTF-8, or holds fewer than
+            three characters, or `part_of` refuses the part.
     """
     text = text_classes(file, part, train_size)
     classes = jnp.asarray(text)
@@ -120,14 +121,13 @@ def _manual() -> str:
 
 def _read(path: Path) -> str:
     """The text of a file that holds at least one sequence."""
-    if not path.is_file():
-        raise ValueError(f"the text file {path} does not exist")
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with of_regular_file("text file", path):
+            text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise ValueError(f"the text file {path} is not UTF-8: {error}") from error
+        raise ValueError(f"the text file {path} is not UTF-8: {error}.") from error
     if len(text) < 3:
         raise ValueError(
-            f"the text file {path} holds {len(text)} characters; at least 3 are needed"
+            f"the text file {path} holds {len(text)} characters; at least 3 are needed."
         )
     return text

@@ -98,7 +98,7 @@ def autonomous_spectrum(gain: float, fractions: Float[np.ndarray, " t"]) -> Floa
     """
     spectrum = _spectrum(gain)
     if not ((fractions >= 0) & (fractions <= 1)).all():
-        raise ValueError(f"fractions must lie between 0 and 1, got {fractions}")
+        raise ValueError(f"fractions must lie between 0 and 1, got {fractions}.")
     inner = np.clip(fractions, 1e-100, 1 - np.finfo(float).epsneg)
     found = np.array([spectrum.exponent(spectrum.log_u(t)) for t in inner])
     return np.where(fractions < 1, found, -np.inf)

@@ -95,7 +95,7 @@ def ring_power_law(
     _refuse_no_ring(r_min, r_max)
     not_negative("lag", lag)
     if r_min == r_max:
-        raise ValueError(f"a ring of no width has no power law, got both radii {r_max}")
+        raise ValueError(f"a ring of no width has no power law, got both radii {r_max}.")
     # r_max^(2k+2)/(r_max² - r_min²) = r_max^2k/(1 - (r_min/r_max)²).
     width = np.log(-np.expm1(2 * _log_ratio(r_min, r_max)))
     return 2 * lag * np.log(r_max) - np.log(lag + 1) - width
@@ -124,14 +124,14 @@ def memory_moments(decay: float, inputs: str = "white") -> MemoryMoments:
         Zucchet, Orvieto 2024, arXiv:2405.21064.
     """
     if not abs(decay) < 1:
-        raise ValueError(f"decay must lie strictly between -1 and 1, got {decay}")
+        raise ValueError(f"decay must lie strictly between -1 and 1, got {decay}.")
     return _MOMENTS[known("inputs", inputs, _MOMENTS)](decay)
 
 
 def _refuse_no_ring(r_min: float, r_max: float) -> None:
     """Refuse radii that are not 0 ≤ r_min ≤ r_max, 0 < r_max < ∞."""
     if not (0 <= r_min <= r_max < np.inf and r_max > 0):
-        raise ValueError(f"radii must obey 0 <= r_min <= r_max, 0 < r_max, got {r_min}, {r_max}")
+        raise ValueError(f"radii must obey 0 <= r_min <= r_max, 0 < r_max, got {r_min}, {r_max}.")
 
 
 def _log_ratio(r_min: float, r_max: float) -> float:

@@ -96,7 +96,7 @@ def chrono_range(longest: float) -> ChronoRange:
         Tallec, Ollivier 2018, arXiv:1804.11188, eq. 16.
     """
     if not 2 <= longest < np.inf:
-        raise ValueError(f"longest must be at least 2 steps and finite, got {longest}")
+        raise ValueError(f"longest must be at least 2 steps and finite, got {longest}.")
     return ChronoRange(0.0, float(np.log(longest - 1)), 2.0, float(longest))
 
 

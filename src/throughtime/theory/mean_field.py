@@ -59,7 +59,7 @@ def driven_network(gain: float, drive: float, activation: str | Activation = "ta
     variance = fixed_variance(gain, drive, phi)
     chi = gain**2 * slope_square(phi, variance)
     if not np.isfinite(chi):
-        raise ValueError(f"chi is not defined at the variance {variance} of gain {gain}")
+        raise ValueError(f"chi is not defined at the variance {variance} of gain {gain}.")
     with np.errstate(divide="ignore"):
         return MeanField(variance, chi, float(np.log(chi) / 2))
 
@@ -125,7 +125,7 @@ def critical_gain(drive: float = 0.0, activation: str | Activation = "tanh") -> 
     while driven_network(high, drive, phi).exponent < 0:
         high *= 4
         if high > _HUGE:
-            raise ValueError(f"no gain below {_HUGE:g} is critical under the drive {drive}")
+            raise ValueError(f"no gain below {_HUGE:g} is critical under the drive {drive}.")
     return root(lambda gain: driven_network(gain, drive, phi).exponent, high / 4, high)
 
 

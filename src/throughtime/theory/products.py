@@ -151,7 +151,7 @@ def tied_exponent(matrix: Float[np.ndarray, "n n"]) -> float:
     """
     if not np.isfinite(matrix).all():
         bad = int((~np.isfinite(matrix)).sum())
-        raise ValueError(f"matrix must be finite, got {bad} entries that are not")
+        raise ValueError(f"matrix must be finite, got {bad} entries that are not.")
     radius = np.abs(np.linalg.eigvals(matrix)).max()
     return float(np.log(radius)) if radius > 0 else float("-inf")
 

@@ -191,7 +191,7 @@ def cliff_saddle_nodes(weight: float) -> tuple[float, float]:
     """
     finite("weight", weight)
     if weight < 4:
-        raise ValueError(f"weight must be at least 4 for saddle-nodes to exist, got {weight}")
+        raise ValueError(f"weight must be at least 4 for saddle-nodes to exist, got {weight}.")
     # σ- = (1/w)/σ+, without the cancellation.
     upper = (1 + np.sqrt(1 - 4 / weight)) / 2
     lower = 1 / (weight * upper)
