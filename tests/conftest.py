@@ -3,11 +3,9 @@
 import gc
 import os
 
-# Tests compile much and compute little: four times as fast so, to code that is slower and differs
-# in the last bits. `test_flags.py` runs a sweep both ways.
-os.environ.setdefault(
-    "XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
-)
+from compiled import hasty_flags
+
+os.environ["XLA_FLAGS"] = hasty_flags()
 # As throughtime.devices has it, before NumPy loads its BLAS.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 

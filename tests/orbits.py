@@ -11,7 +11,7 @@ from throughtime import lyapunov as ly
 
 
 def measure(system, length, num_exponents=None, measure=ly.lyapunov_spectrum, **options):
-    """The spectrum of an autonomous system; two programs must round a chaotic orbit alike."""
+    """The spectrum of an autonomous system, compiled with care: long orbits run faster so."""
     if num_exponents is not None:
         options["num_exponents"] = num_exponents
     inputs = systems.no_inputs(length, system.h0.dtype)

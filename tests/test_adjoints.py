@@ -6,7 +6,9 @@ import mpmath
 import numpy as np
 import pytest
 import systems
+from bounds import FUNCTION, factored, gamma, near, states
 from cell_steps import STEPS
+from compiled import skip_what_does_not_compile
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 
@@ -28,7 +30,8 @@ def log_norms(system, length):
 @pytest.mark.parametrize("w", SCALARS)
 def test_scalar_weight_to_the_power_of_the_lag(w, length):
     lags = np.arange(length)[::-1]
-    assert np.allclose(log_norms(systems.scalar(w), length), lags * np.log(w), rtol=1e-14)
+    found = log_norms(systems.scalar(w), length)
+    assert np.allclose(found, lags * np.log(w), rtol=gamma(FUNCTION), atol=gamma(length))
 
 
 @pytest.mark.parametrize("length", LENGTHS)
@@ -37,12 +40,14 @@ def test_orthogonal_matrix_scales_the_gradient_by_its_gain(gain, length):
     system = systems.orthogonal(gain)
     lags = np.arange(length)[::-1]
     expected = lags * np.log(gain) + np.log(len(system.h0)) / 2
-    assert np.allclose(log_norms(system, length), expected, rtol=1e-12, atol=1e-11)
+    rounding = factored(length, len(system.h0))
+    assert np.allclose(log_norms(system, length), expected, rtol=gamma(FUNCTION), atol=rounding)
 
 
 def test_identity_rectifier_changes_nothing():
     system = systems.irnn()
-    assert np.all(log_norms(system, 1000) == log_norms(system, 1000)[-1])
+    logs = log_norms(system, 1000)
+    assert np.allclose(logs, np.log(len(system.h0)) / 2, rtol=gamma(FUNCTION), atol=0)
 
 
 def test_jordan_block_grows_before_it_dies():
@@ -54,13 +59,14 @@ def test_jordan_block_grows_before_it_dies():
     )
     k = np.arange(length)[::-1]
     exact = np.log(np.hypot(rho**k, k * rho ** (k - 1.0)))
-    assert np.allclose(logs, exact, rtol=1e-12, atol=1e-12)
+    # Sums of two products of positive numbers: nothing cancels.
+    assert np.allclose(logs, exact, rtol=gamma(FUNCTION), atol=gamma(3 * length))
     assert logs.argmax() < length - 10
 
 
-@pytest.mark.parametrize(("dtype", "digits"), [(jnp.float64, 10), (jnp.float32, 5)])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.float32])
 @pytest.mark.parametrize("w", [np.exp(-2.0), np.exp(2.0)])
-def test_hundred_thousand_steps(dtype, digits, w):
+def test_hundred_thousand_steps(dtype, w):
     length = 100_001
     system = systems.scalar(w, dtype)
     inputs = systems.no_inputs(length, dtype)
@@ -70,9 +76,10 @@ def test_hundred_thousand_steps(dtype, digits, w):
     exact = mpmath.mpf(system.factor) ** (length - 1)
     got = mpmath.mpf(float(adjoints.mantissa[0, 0])) * mpmath.mpf(2) ** int(adjoints.exponent[0])
     assert abs(mpmath.log(exact)) > 199_999
-    assert abs(got / exact - 1) < mpmath.mpf(10) ** -digits
+    assert abs(got / exact - 1) < gamma(length, dtype)
     logs = log_norm(adjoints)
-    assert float(logs[0]) == pytest.approx(float(mpmath.log(exact)), rel=10.0 ** -(digits + 1))
+    bound = gamma(FUNCTION, dtype) + gamma(length, dtype) / 199_999
+    assert float(logs[0]) == pytest.approx(float(mpmath.log(exact)), rel=bound)
 
 
 # Flax's gated cells take long to compile; ours and `flax_simple` run through the same identities.
@@ -129,7 +136,7 @@ def test_identities_of_every_cell_and_loss(cell):
 
     for pairs in jax.jit(lambda: [measure(loss) for loss in LOSSES.values()])():
         for ours, theirs in pairs:
-            assert np.allclose(ours, theirs, rtol=1e-11, atol=1e-15)
+            assert near(ours, theirs, states(2 * len(inputs), len(h0) + 3))
 
 
 @pytest.mark.parametrize("segment", [1, 7, 20, 64, 100])
@@ -140,7 +147,7 @@ def test_recomputed_segments_give_the_same_norms(segment):
     xs = inputs_for(64)
     whole = jax.jit(lambda: ad.adjoint_log_norms(loss, step, h0, xs))()
     parts = jax.jit(lambda: ad.adjoint_log_norms(loss, step, h0, xs, segment=segment))()
-    assert np.allclose(parts, whole, rtol=1e-13)
+    assert np.allclose(parts, whole, rtol=0, atol=states(len(xs), 5 + 3))
 
 
 def test_segments_need_a_loss_that_is_a_sum():
@@ -179,7 +186,7 @@ def test_lag_decomposition_of_the_scalar_neuron():
         before.append(h)
         h = w * h + x
     expected = [w**k * before[len(xs) - 1 - k] for k in range(len(xs))]
-    assert np.allclose(to_float(by_lag)[:, 0], expected, rtol=1e-15)
+    assert np.allclose(to_float(by_lag)[:, 0], expected, rtol=gamma(3 * len(xs)), atol=0)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +204,7 @@ def test_lag_decomposition_of_the_scalar_neuron():
     ],
 )
 def test_plain_floats_lose_the_gradient_at_the_known_lag(dtype, w, zero, inf):
+    skip_what_does_not_compile(dtype)
     system = systems.scalar(w, dtype)
     plain = jax.jit(
         lambda: ad.plain_adjoints(

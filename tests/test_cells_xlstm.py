@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import recurrences
+from bounds import near, states
 from flax import nnx
 
 from throughtime.cells import as_step, gate_values, hidden, make_cell
@@ -94,10 +95,12 @@ def test_the_stabiliser_is_seen_by_no_output_and_no_gradient(name):
     (_, found), (by_c, by_n, by_m) = after(c, n, m)
     for shift in (-3.0, 5.0):
         factor = np.exp(-shift)
-        assert np.allclose(after(c * factor, n * factor, m + shift)[0][1], found, rtol=1e-12)
+        assert near(after(c * factor, n * factor, m + shift)[0][1], found, states(6, D + N))
     axes = (0, 1) if name == "mlstm" else ()
     parts = by_m - np.sum(by_c * c, axis=axes) - (by_n @ n if name == "mlstm" else by_n * n)
-    assert np.abs(parts).max() < 1e-14
+    # Sums over T states of both, which cancel: relative to the largest of them.
+    sizes = [np.abs(by_c * c).max(), np.abs(by_n * n).max(), np.abs(by_m).max()]
+    assert np.abs(parts).max() < states(4 * len(xs), N * N) * max(sizes)
     assert np.abs(by_m).max() > 1e-4
 
 
@@ -110,12 +113,12 @@ def test_slstm_is_a_mean_of_what_it_was_given():
     cell.input_kernel[...] = jnp.asarray(kernel)
     cell.bias[...] = cell.bias[...].at[2 * N : 3 * N].set(0.7)
     o = recurrences.sig(np.asarray(xs) @ kernel[:, 3 * N :])
-    assert np.allclose(outputs(cell, xs), o * np.tanh(0.7), rtol=1e-13)
+    assert near(outputs(cell, xs), o * np.tanh(0.7), states(T, D + N))
     kernel[:, : 2 * N], kernel[:, 2 * N : 3 * N] = 0, 0.5
     cell.input_kernel[...] = jnp.asarray(kernel)
     z = np.tanh(np.asarray(xs) @ kernel[:, 2 * N : 3 * N] + 0.7)
     means = np.cumsum(z, axis=0) / np.arange(1, T + 1)[:, None]
-    assert np.allclose(outputs(cell, xs), o * means, rtol=1e-12)
+    assert near(outputs(cell, xs), o * means, states(T, D + N))
 
 
 def test_mlstm_forgets_by_its_gain_and_says_nothing_of_nothing():
@@ -129,7 +132,7 @@ def test_mlstm_forgets_by_its_gain_and_says_nothing_of_nothing():
     for steps in range(1, 5):
         carry, output = move(carry, silence)
         c, _, m, _ = carry
-        assert np.allclose(np.asarray(c) * np.exp(m), f**steps * first, rtol=1e-13)
+        assert near(np.asarray(c) * np.exp(m), f**steps * first, states(steps, D))
         assert np.array_equal(output, np.zeros(N))
     forgetful = build("mlstm", jnp.float64, recurrent_scale=0.0)
     step, h0, _ = as_step(forgetful)
@@ -138,7 +141,7 @@ def test_mlstm_forgets_by_its_gain_and_says_nothing_of_nothing():
     memory = slice(N * N + N)
     now = slope(h0, xs[0])[0]
     new, jacobian = slope(now, xs[1])
-    assert np.allclose(new[memory], slope(h0, xs[1])[0][memory], rtol=1e-14)
+    assert near(new[memory], slope(h0, xs[1])[0][memory], states(1, D + N))
     assert not np.allclose(new[memory], now[memory])
     assert np.array_equal(jacobian, np.zeros_like(jacobian))
 
@@ -165,8 +168,8 @@ def test_gates_that_are_bounded_are_shown():
         else:
             f = np.asarray(xs) @ w["gate_kernel"][:, 1:] + w["gate_bias"][1:]
             o = np.asarray(xs) @ w["input_kernel"][:, 3 * N :]
-        assert np.allclose(found["forget"].values, recurrences.sig(f), rtol=1e-13)
-        assert np.allclose(found["output"].values, recurrences.sig(o), rtol=1e-13)
+        assert near(found["forget"].values, recurrences.sig(f), states(1, D + N))
+        assert near(found["output"].values, recurrences.sig(o), states(1, D + N))
         assert set(gate_values(build(name, jnp.float64, forget_gate="exponential"), carry, xs)) == {
             "output"
         }

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from compiled import HASTILY, users_flags
 
 from throughtime.records import latest_run, load_run
 
@@ -24,11 +25,27 @@ def measured(folder, flags, *overrides):
     return load_run(runs, latest_run(runs))[0][0]
 
 
+def test_the_flags_of_whoever_runs_the_tests_are_kept_and_come_last():
+    """XLA takes the last of two; what a worker inherits is not added again."""
+    command = [
+        sys.executable,
+        "-c",
+        "import conftest, compiled, os; print(os.environ['XLA_FLAGS'])",
+    ]
+    for flags in ("", "--xla_cpu_max_isa=AVX2", f"{HASTILY} --xla_cpu_max_isa=AVX2"):
+        environment = os.environ | {"XLA_FLAGS": flags}
+        found = subprocess.check_output(
+            command, cwd=Path(__file__).parent, env=environment, text=True
+        )
+        own = flags.removeprefix(HASTILY).strip()
+        assert found.split() == [*HASTILY.split(), *own.split()]
+
+
 @pytest.mark.slow
 def test_a_sweep_gives_the_same_numbers_however_it_is_compiled(tmp_path):
     point = ["cell=lstm", "recurrent_scale=2", "dtype=float64"]
     hasty = measured(tmp_path / "tests", os.environ["XLA_FLAGS"], *point)["curves"]
-    careful = measured(tmp_path / "users", "", *point)["curves"]
+    careful = measured(tmp_path / "users", users_flags(), *point)["curves"]
     assert np.abs(hasty - careful).max() < 1e-9  # nats, of 30 steps in float64
     assert np.ptp(careful) > 1
 
@@ -37,8 +54,8 @@ def test_a_sweep_gives_the_same_numbers_however_it_is_compiled(tmp_path):
 def test_saturated_flax_units_are_said_to_have_collapsed_and_ours_have_not(tmp_path):
     """1 − tanh² is 0 where tanh is rounded to 1, and how it is rounded is the compiler's matter."""
     point = ["task=noise", "recurrent_scale=15", "hidden_features=1"]
-    flax = measured(tmp_path / "flax", "", "cell=flax_simple", *point)
-    ours = measured(tmp_path / "ours", "", "cell=elman", *point)
+    flax = measured(tmp_path / "flax", users_flags(), "cell=flax_simple", *point)
+    ours = measured(tmp_path / "ours", users_flags(), "cell=elman", *point)
     assert set(flax["each"]["status"]) == {"collapsed"}
     assert set(ours["each"]["status"]) == {"ok"}
     assert np.isfinite(ours["curves"]).all()

@@ -1,10 +1,7 @@
 """The lessons: each runs, is short and ends with an exercise, and its page is what it prints."""
 
-import os
 import re
 import runpy
-import subprocess
-import sys
 from pathlib import Path
 
 import jax
@@ -98,14 +95,6 @@ def run_here(script):
         plt.close("all")
 
 
-def of_a_user(script):
-    """What a script prints in a process of its own, compiled as users have it."""
-    environment = os.environ | {"XLA_FLAGS": "", "MPLBACKEND": "agg"}
-    command = [sys.executable, str(script)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    return done.stdout
-
-
 @pytest.mark.filterwarnings("ignore:FigureCanvasAgg is non-interactive")
 @pytest.mark.parametrize(
     "script",
@@ -116,12 +105,8 @@ def of_a_user(script):
 )
 def test_a_lesson_runs_and_prints_what_its_page_says(script, capsys):
     """Run as a user has it, in JAX's ordinary dtypes; numbers may differ in their last digit."""
-    if script.stem == "pitfalls":  # which trains: every rounding counts
-        output = of_a_user(script)
-    else:
-        run_here(script)
-        output = capsys.readouterr().out
-    said, shown = lines_of(output), printed_on(page_of(script))
+    run_here(script)
+    said, shown = lines_of(capsys.readouterr().out), printed_on(page_of(script))
     assert [NUMBER.sub("#", line) for line in said] == [NUMBER.sub("#", line) for line in shown]
     pairs = zip(NUMBER.findall("\n".join(said)), NUMBER.findall("\n".join(shown)), strict=True)
     assert [pair for pair in pairs if not agree(*pair)] == []

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import systems
+from bounds import gamma, states
 from flax import nnx
 
 from throughtime.cells import as_step, make_cell
@@ -45,13 +46,15 @@ def apart(states, sequential):
     ],
 )
 def test_networks_that_forget_converge_in_few_iterations_at_any_length(length, dtype):
-    eps = float(jnp.finfo(dtype).eps)
+    # A step forgets 1 − 0.9 of a rounding at least, so that those of ten steps add up; the bound of
+    # the error, which is by entry and in any direction, has some hundred.
+    step = states(1, N, dtype)
     for gain in (0.5, 0.9):
         orbit, sequential = both(*network(gain, length, dtype))
         assert orbit.converged
         assert orbit.iterations <= min(length, 7)
-        assert apart(orbit.states, sequential) <= min(8 * eps, float(orbit.error))
-        assert orbit.error < 4000 * eps
+        assert apart(orbit.states, sequential) <= min(10 * step, float(orbit.error))
+        assert orbit.error < 400 * step
 
 
 @pytest.mark.parametrize("dtype", [jnp.float64, pytest.param(jnp.float32, marks=pytest.mark.slow)])
@@ -71,7 +74,7 @@ def test_gated_cells(name):
     run = lambda x: (parallel_rollout(step, h0, x), rollout(step, h0, x))  # noqa: E731
     orbit, sequential = jax.jit(run)(inputs)
     assert orbit.converged
-    assert apart(orbit.states, sequential) <= min(4e-15, float(orbit.error))
+    assert apart(orbit.states, sequential) <= min(states(25, 2 + 5), float(orbit.error))
 
 
 # Maps of the plane, one program for all: the input says which, and with what parameter
@@ -144,7 +147,7 @@ def test_a_small_defect_alone_is_not_believed():
     assert apart(grown.states, sequential) <= grown.error < 1e-12
     stays, sequential = one(DOUBLING, 1.0, BALANCED)
     assert np.max(np.abs(sequential)) < 1.1
-    assert stays.defect < 1e-15
+    assert stays.defect < gamma(4)
     assert stays.error > 1e-5
     assert not stays.converged
     assert np.array_equal(stays.states, sequential)
@@ -157,7 +160,7 @@ def test_a_linear_system_takes_one_iteration_however_far_it_decays():
     exact = np.stack([1 - 0.7 * t, np.full(LENGTH, -0.7)], axis=1) * 10 ** (-5 * t[:, None])
     assert orbit.converged
     assert orbit.iterations == 1
-    assert apart(orbit.states, exact) < 1e-14
+    assert apart(orbit.states, exact) < gamma(4 * LENGTH)
 
 
 def test_an_orbit_that_overflows_is_the_sequential_one():
@@ -183,7 +186,7 @@ def test_alone_an_orbit_is_what_it_is_in_a_batch():
         inputs = np.stack([np.full(LENGTH, float(kind)), parameters], axis=1)
         alone, (batched, _) = single(jnp.ones(2), inputs), one(kind, 1.0, parameters)
         assert alone.converged == batched.converged == (kind == NETWORK)
-        assert apart(alone.states, batched.states) < 1e-14
+        assert apart(alone.states, batched.states) < states(LENGTH, 2)
 
 
 def test_roundings_that_all_point_one_way_are_within_the_error():
@@ -207,7 +210,8 @@ def test_a_defect_that_is_not_rounding_is_not_believed_however_small_the_error()
     assert (bool(orbit.converged), int(orbit.iterations)) == (False, 4)
     assert orbit.defect == pytest.approx(3.6e-9, rel=0.05)
     assert orbit.error < 1e-7
-    assert np.array_equal(orbit.states, jax.jit(lambda: rollout(step, jnp.zeros(1), inputs))())
+    sequential = jax.jit(lambda: rollout(step, jnp.zeros(1), inputs))()
+    assert apart(orbit.states, sequential) < states(9, 1)
 
 
 def test_bad_systems_are_refused_in_one_sentence():

@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from bounds import FUNCTION, gamma
 from drawn import batch, entropy, made
 
 from throughtime.tasks.shepherd import VOCABULARY
@@ -50,7 +51,7 @@ def test_adding_marks_one_number_in_each_half_and_asks_for_their_sum(length):
     assert_uniform(second, range(length // 2, length))
     assert length == 2 or abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(SIZE)
     total = (numbers * markers).sum(axis=1)
-    np.testing.assert_allclose(targets[..., 0], np.tile(total[:, None], length), rtol=1e-15)
+    np.testing.assert_allclose(targets[..., 0], np.tile(total[:, None], length), rtol=gamma(2))
     assert 0 <= numbers.min() < 0.01
     assert 0.99 < numbers.max() < 1
     assert_uniform(np.floor(8 * numbers), range(8))
@@ -58,7 +59,7 @@ def test_adding_marks_one_number_in_each_half_and_asks_for_their_sum(length):
     blind = np.mean((total - total.mean()) ** 2)
     error = 5 * np.sqrt((1 / 15 - 1 / 36) / SIZE)
     assert made("adding").baseline(length) == pytest.approx(blind, abs=error)
-    assert made("adding").baseline(length) == pytest.approx(1 / 6, rel=1e-15)
+    assert made("adding").baseline(length) == pytest.approx(1 / 6, rel=gamma(4))
 
 
 @pytest.mark.parametrize(
@@ -77,11 +78,11 @@ def test_copy_shows_symbols_a_delimiter_before_their_recall_and_blanks_elsewhere
     np.testing.assert_array_equal(shown[:, symbols:], [after] * SIZE)
     np.testing.assert_array_equal(targets[:, : length - symbols], alphabet)
     np.testing.assert_array_equal(targets[:, length - symbols :], memory)
-    np.testing.assert_allclose(weights, 1 / length, rtol=1e-15)
+    np.testing.assert_allclose(weights, 1 / length, rtol=gamma(2))
     blind, error = blind_loss(targets, weights)
     baseline = made("copy", **options).baseline(length)
     assert baseline == pytest.approx(blind, abs=error)
-    assert baseline == pytest.approx(symbols * math.log(alphabet) / length, rel=1e-14)
+    assert baseline == pytest.approx(symbols * math.log(alphabet) / length, rel=gamma(FUNCTION))
     assert made("copy", **options).shortest == 2 * symbols + 1
 
 
@@ -139,7 +140,7 @@ def test_delayed_xor_compares_two_bits_of_the_past(length, delay):
         judged = t >= back
         expected = bits[:, t - back // 2] != bits[:, t - back] if judged else 0
         np.testing.assert_array_equal(targets[:, t], expected)
-        np.testing.assert_allclose(weights[:, t], judged / (length - back), rtol=1e-15)
+        np.testing.assert_allclose(weights[:, t], judged / (length - back), rtol=gamma(2))
     # Neither bit alone tells the answer.
     answer = 2 * targets[:, -1] - 1
     for lag in {back // 2, back}:
@@ -174,7 +175,7 @@ def test_shepherd_sentences_are_of_the_grammar(length):
     assert_uniform([" ".join(row[[1, 3, 4]]) for row in words], descriptions())
     if length > 8:
         assert_uniform(words[:, 5:-4], FILLERS)
-    np.testing.assert_allclose(weights[:, -2:], 0.5, rtol=1e-15)
+    np.testing.assert_allclose(weights[:, -2:], 0.5, rtol=gamma(2))
     assert not weights[:, :-2].any()
     blind, error = blind_loss(targets[:, -2:], weights[:, -2:])
     assert made("shepherd").baseline(length) == pytest.approx(blind, abs=error)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bounds import FUNCTION, gamma
 from drawn import batch, made, write
 
 from throughtime.tasks import make_task
@@ -31,13 +32,17 @@ def test_a_straight_flight_is_start_plus_velocity_times_time():
     sample = batch(
         make_task("radar", max_length=24, dtype=F64, range_noise=0, bearing_noise=0), 20, size=32
     )
-    tested = 0
+    tested, rounding = 0, gamma(4 * FUNCTION)  # of a polar angle, its sine, and a flight
     for i, (start, speed, heading, turn_rate) in enumerate(zip(*flights(32), strict=True)):
         velocity = speed * np.array([np.cos(heading), np.sin(heading)])
         track = start + np.arange(21)[:, None] * velocity
         if turn_rate == 0 and np.abs(track).max() < FIELD:
-            np.testing.assert_allclose(sample.inputs[i, 4:], track[:-1] / FIELD, atol=1e-14)
-            np.testing.assert_allclose(sample.targets[i, 4:], track[1:] / FIELD, atol=1e-14)
+            np.testing.assert_allclose(
+                sample.inputs[i, 4:], track[:-1] / FIELD, rtol=0, atol=rounding
+            )
+            np.testing.assert_allclose(
+                sample.targets[i, 4:], track[1:] / FIELD, rtol=0, atol=rounding
+            )
             tested += 1
     assert tested >= 8
 
@@ -65,7 +70,9 @@ def test_the_turn_tends_to_the_straight_flight_as_its_rate_tends_to_zero():
         flight = Flight(*(jnp.asarray(value, F64) for value in ([0.0, 0.0], 200.0, 0.3, turn_rate)))
         return positions(flight, jnp.asarray([50.0], F64))[0]
 
-    np.testing.assert_allclose(at(0.0), 1e4 * np.array([np.cos(0.3), np.sin(0.3)]), rtol=1e-15)
+    np.testing.assert_allclose(
+        at(0.0), 1e4 * np.array([np.cos(0.3), np.sin(0.3)]), rtol=gamma(2 * FUNCTION)
+    )
     for turn_rate in (1e-4, 1e-6, 1e-8):
         deviation = np.linalg.norm(at(turn_rate) - at(0.0))
         np.testing.assert_allclose(deviation, 200 * 50**2 * turn_rate / 2, rtol=1e-4)
@@ -120,7 +127,9 @@ def test_the_target_is_the_true_position_one_scan_later():
     quiet = make_task("radar", max_length=16, dtype=F64, range_noise=0, bearing_noise=0)
     noisy = make_task("radar", max_length=16, dtype=F64)
     quiet, noisy = batch(quiet, 12), batch(noisy, 12)
-    np.testing.assert_allclose(quiet.targets[:, 4:-1], quiet.inputs[:, 5:], atol=1e-14)
+    np.testing.assert_allclose(
+        quiet.targets[:, 4:-1], quiet.inputs[:, 5:], rtol=0, atol=gamma(4 * FUNCTION)
+    )
     np.testing.assert_array_equal(noisy.targets, quiet.targets)
 
 
@@ -237,11 +246,17 @@ def test_windows_of_a_track_are_rows_of_the_file(tmp_path):
     sample = batch(task, 3, size=64)
     starts = [int(np.argmin(np.abs(rows - first).sum(axis=1))) for first in sample.inputs[:, 5]]
     for start, inputs, targets in zip(starts, sample.inputs, sample.targets, strict=True):
-        np.testing.assert_allclose(inputs[5:], rows[start : start + 3], rtol=1e-14)
-        np.testing.assert_allclose(targets[5:], rows[start + 1 : start + 4], rtol=1e-14)
+        np.testing.assert_allclose(
+            inputs[5:], rows[start : start + 3], rtol=0, atol=gamma(FUNCTION)
+        )
+        np.testing.assert_allclose(
+            targets[5:], rows[start + 1 : start + 4], rtol=0, atol=gamma(FUNCTION)
+        )
     assert set(starts) == {0, 1, 2}
     assert task.longest == 5
-    np.testing.assert_allclose(batch(task, 5, size=1).targets[0, 3:], rows[1:], rtol=1e-14)
+    np.testing.assert_allclose(
+        batch(task, 5, size=1).targets[0, 3:], rows[1:], rtol=0, atol=gamma(FUNCTION)
+    )
 
 
 @pytest.mark.parametrize(

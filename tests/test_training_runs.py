@@ -4,6 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from bounds import near, states
 from recipes import (
     EVERY,
     NETWORK,
@@ -12,6 +13,7 @@ from recipes import (
     STRUCTURE,
     D,
     K,
+    N,
     T,
     arrays,
     compiled,
@@ -75,7 +77,8 @@ def test_runs_side_by_side_are_the_single_runs_and_reach_the_optimum():
     assert not np.allclose(infos.loss[0, :9], infos.loss[1, :9], rtol=1e-2)
 
 
-def test_a_run_in_two_pieces_is_the_run_in_one_to_the_bit():
+def test_a_run_in_two_pieces_is_the_run_in_one():
+    """Two programs, alike up to rounding; that of the noise and of dropout is the same draws."""
     noise = make_mitigation("gradient_noise", eta=0.1).gradient
     start, half = runner(3, gradient=noise, dropout=0.5)
     whole = runner(6, gradient=noise, dropout=0.5)[1]
@@ -90,7 +93,10 @@ def test_a_run_in_two_pieces_is_the_run_in_one_to_the_bit():
     ):
         if jnp.issubdtype(found.dtype, jax.dtypes.prng_key):
             found, expected = jax.random.key_data(found), jax.random.key_data(expected)
-        assert np.array_equal(found, expected)
+        if jnp.issubdtype(found.dtype, jnp.floating):
+            assert near(found, expected, states(6 * 2 * T, D + N))
+        else:
+            assert np.array_equal(found, expected)
     assert (int(once.step), int(once.counts.inner.updates)) == (6, 6)
     again, _ = half(first.replace(key=state.key))
     assert again.network.kernel != second.network.kernel
@@ -114,7 +120,8 @@ def test_validation_is_a_plain_mean_over_all_sequences(monkeypatch):
     for xs, targets, weights in (map(np.asarray, sample(key, T)) for key in keys):
         errors = forward(w, xs)[1:] @ w["kernel"] + w["read_bias"] - targets
         losses.append(weights @ np.sum(errors**2, axis=1))
-    assert np.allclose(found, [np.mean(losses), np.mean(losses) / EVERY.sum()], rtol=1e-13)
+    rounding = {"rtol": states(2 * T, D + N + K), "atol": 0}
+    assert np.allclose(found, [np.mean(losses), np.mean(losses) / EVERY.sum()], **rounding)
 
 
 def test_flossing_before_training_drives_the_exponent_to_zero():

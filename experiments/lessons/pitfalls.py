@@ -58,7 +58,7 @@ def train(structure, weights, known, unseen, decay):
         return (optax.apply_updates(weights, changes), state), errors
 
     begin = (weights, optimizer.init(weights))
-    (weights, (counts, _)), errors = jax.lax.scan(update, begin, length=300)
+    (weights, (counts, _)), errors = jax.lax.scan(update, begin, length=100)
     return errors, weights, counts.changed
 
 
@@ -111,7 +111,7 @@ batch, targets = draw(24)
 error = lambda outputs: jnp.mean((model.read(outputs[:, -1]) - targets) ** 2)  # noqa: E731
 seen = tt.watch_gradients(model.cell, batch, error, older_than=2)  # the second line
 saturated = seen.saturation["hidden"]
-print(f"clipped {clipped[0]}, older {seen.older_share:.2f}, saturated {saturated:.2f}")
+print(f"clipped {clipped[0]}, older {seen.older_share:.1f}, saturated {saturated:.2f}")
 assert 0 < seen.older_share < 0.5
 
 # %% [markdown]
