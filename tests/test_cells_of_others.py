@@ -154,6 +154,14 @@ def test_a_cell_is_measured_as_it_is_when_nothing_is_learned():
     assert not cell.dropout.deterministic
 
 
+def test_weights_of_numpy_are_no_state_of_their_own():
+    graphdef, state = nnx.split(nnx.GRUCell(D, N, rngs=nnx.Rngs(0)))
+    cell = nnx.merge(graphdef, jax.tree.map(np.asarray, state))
+    expected = as_step(nnx.GRUCell(D, N, rngs=nnx.Rngs(0)))
+    step, h0, _ = as_step(cell)
+    assert np.array_equal(step(h0, INPUTS[0, 0]), expected.step(h0, INPUTS[0, 0]))
+
+
 class Doubled(Wrapped):
     """An output that is no part of the carry: twice the old h, plus the new one and the input."""
 

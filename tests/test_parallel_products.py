@@ -202,5 +202,5 @@ def test_exponent_of_an_lstm_is_the_sequential_one_and_takes_known_states():
 
 @pytest.mark.parametrize("transient", [-1, 5])
 def test_a_transient_that_leaves_nothing_is_refused(transient):
-    with pytest.raises(ValueError, match=f"some of the 5 steps, which {transient} does not"):
+    with pytest.raises(ValueError, match=rf"in \[0, 4\] for 5 steps, not {transient}"):
         leading_exponent(linear, jnp.zeros(N), jnp.zeros((5, N * N)), transient=transient)

@@ -109,7 +109,7 @@ def test_many_multiruns_are_reported_with_every_network_once(swept):
 def test_a_folder_that_cannot_be_written_is_said_in_one_sentence(tmp_path, monkeypatch):
     made_sweeps.record(tmp_path / "runs", made_sweeps.points({"seed": [0]}))
 
-    def full(*_):
+    def full(*_, **__):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "write_text", full)

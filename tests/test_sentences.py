@@ -57,15 +57,15 @@ SAID = {
         "mitigation 'clip': max_norm must be a finite number > 0, not -1.",
         [*TRAINED, "mitigation.clip.max_norm=2"],
     ),
-    "folder": (["task.tracks=."], "the tracks file . is a folder.", None),
-    "pipe": (["task=text", "task.file=pipe"], "the text file pipe is not a regular file.", None),
+    "folder": (["task.tracks=."], "is a folder.", None),
+    "pipe": (["task=text", "task.file=pipe"], "/pipe is not a regular file.", None),
     "no end": (["task.tracks=/dev/zero"], "/dev/zero is not a regular file.", None),
     "memory": (
         ["task=text", "task.file=/proc/self/mem"],
         "the text file /proc/self/mem cannot be read: Input/output error.",
         None,
     ),
-    "no text": (["task=text", "task.file=none"], "the text file none does not exist.", None),
+    "no text": (["task=text", "task.file=none"], "/none does not exist.", None),
     "decimal comma": (
         ["task.tracks=comma.csv"],
         "comma.csv, line 3: x is '1,5', which is not a finite number; its decimals must begin with",

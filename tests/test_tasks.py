@@ -8,7 +8,8 @@ from bounds import FUNCTION, gamma
 from compiled import CAREFULLY
 from drawn import batch, made
 
-from throughtime.tasks import TASKS, make_task
+from throughtime.tasks import TASKS, Sample, make_task, weighted_loss
+from throughtime.tasks.task import squared_distance
 from throughtime.tasks.text import ALPHABET
 
 F64 = jnp.float64
@@ -227,3 +228,12 @@ def test_float64_is_refused_where_jax_would_silently_compute_in_float32():
             make_task("noise", max_length=8, dtype="float64")
     finally:
         jax.config.update("jax_enable_x64", True)
+
+
+def test_a_loss_beyond_float16_is_a_number():
+    answers = jnp.full((2, 1), 300, jnp.float16)
+    sample = Sample(
+        jnp.zeros((2, 1)), jnp.zeros((2, 1), jnp.float16), jnp.full(2, 0.5, jnp.float16)
+    )
+    found = weighted_loss(squared_distance, answers, sample)
+    assert (found.dtype, found) == (jnp.float32, 90_000)

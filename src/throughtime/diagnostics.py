@@ -15,7 +15,7 @@ from throughtime.lyapunov.frames import initial_frame
 from throughtime.names import known
 from throughtime.paths import gradient_paths
 from throughtime.scaled import Scaled, beside, by_step, common_exponent, norm
-from throughtime.tasks import Sample
+from throughtime.tasks import Sample, weighted_loss
 
 
 class GradientDiagnostics(NamedTuple):
@@ -66,8 +66,7 @@ def gradient_diagnostics(
 
     def sequence_loss(outputs, sample):
         answers = outputs.reshape(num_steps, -1) @ readout
-        weighted = jnp.where(sample.weights > 0, sample.weights * loss(answers, sample.targets), 0)
-        return jnp.sum(weighted) / num_sequences
+        return weighted_loss(loss, answers, sample) / num_sequences
 
     def one(sample, live):
         def of_outputs(outputs):

@@ -12,7 +12,8 @@ from jaxtyping import Array, Float, Key, PyTree
 from throughtime.cells import as_step
 from throughtime.dynamics import held, pad_front, rollout, starts, trajectory
 from throughtime.mitigations import Mitigation
-from throughtime.tasks import Sample, Task
+from throughtime.scaled import at_least_float32
+from throughtime.tasks import Sample, Task, weighted_loss
 
 EVALUATED_AT_ONCE = 500
 """Sequences of a validation set that are run side by side."""
@@ -102,7 +103,8 @@ def evaluate(
         sample = task.sample(key, length)
         outputs = _all_outputs(cell, sample.inputs)
         answers = outputs @ network.kernel + network.bias[None]
-        return _loss_of(recipe, network, outputs, sample), task.error(answers, sample)
+        fine = answers.astype(at_least_float32(answers.dtype))
+        return _loss_of(recipe, network, outputs, sample), task.error(fine, sample)
 
     loss, error = jax.lax.map(one, keys, batch_size=EVALUATED_AT_ONCE)
     return jnp.mean(loss), jnp.mean(error)
@@ -130,8 +132,7 @@ def loss_of_outputs(recipe: Recipe, network: Network, batch: Sample) -> Callable
 def _loss_of(recipe: Recipe, network: Network, outputs, sample: Sample) -> Float[Array, ""]:
     """Σ_t weight_t · loss(output_t @ kernel + bias, target_t); no weight, no loss."""
     answers = outputs @ network.kernel + network.bias[None]
-    losses = recipe.loss(answers, sample.targets)
-    return jnp.sum(jnp.where(sample.weights > 0, sample.weights * losses, 0))
+    return weighted_loss(recipe.loss, answers, sample)
 
 
 def _all_outputs(cell, inputs: Float[Array, "T d"]) -> Float[Array, "T m"]:

@@ -199,8 +199,12 @@ def _pair(name: str, returned: Any) -> tuple[PyTree, Array]:
 
 def _held(cell: Any) -> dict[str, Any]:
     """All that a cell holds, by its path."""
-    variables = nnx.to_flat_state(nnx.state(cell))
-    return {".".join(map(str, path)): variable[...] for path, variable in variables}
+    leaves = jax.tree.leaves_with_path(nnx.state(cell))
+    return {_dotted(path).removesuffix(".value"): leaf for path, leaf in leaves}
+
+
+def _dotted(path: Any) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
 
 
 def _check_carry(name: str, tree: Any, leaves: list[Any], layout: Layout) -> None:

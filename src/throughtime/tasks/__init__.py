@@ -19,11 +19,11 @@ from throughtime.tasks.latching import latching_task
 from throughtime.tasks.noise import noise_task
 from throughtime.tasks.radar import radar_task
 from throughtime.tasks.shepherd import shepherd_task
-from throughtime.tasks.task import Sample, Task
+from throughtime.tasks.task import Sample, Task, weighted_loss
 from throughtime.tasks.temporal_order import temporal_order_task
 from throughtime.tasks.text import text_task
 
-__all__ = ["TASKS", "Sample", "Task", "make_task", "task_options"]
+__all__ = ["TASKS", "Sample", "Task", "make_task", "task_options", "weighted_loss"]
 
 TASKS: dict[str, Callable[..., Task]] = {
     "radar": radar_task,

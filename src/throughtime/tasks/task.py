@@ -16,6 +16,8 @@ import optax
 from jax.typing import DTypeLike
 from jaxtyping import Array, Bool, Float, Int, Key, Shaped
 
+from throughtime.scaled import at_least_float32
+
 
 class Sample(NamedTuple):
     """One sequence of a task, aligned at the end; all three arrays are zero in the padding.
@@ -30,6 +32,22 @@ class Sample(NamedTuple):
     inputs: Float[Array, "T d"]
     targets: Shaped[Array, "T ..."]
     weights: Float[Array, " T"]
+
+
+def weighted_loss(loss: Callable, answers: Float[Array, "T k"], sample: Sample) -> Float[Array, ""]:
+    """The loss of a sequence, Σ_t weight_t · loss(answer_t, target_t); no weight, no loss.
+
+    Args:
+        loss: of each step, a task's.
+        answers: of the network, ``(T, k)``.
+        sample: the sequence.
+
+    Returns:
+        A scalar in float32 at least: a squared error of 256 is beyond float16.
+    """
+    fine = at_least_float32(answers.dtype)
+    losses, weights = loss(answers.astype(fine), sample.targets), sample.weights.astype(fine)
+    return jnp.sum(jnp.where(weights > 0, weights * losses, 0))
 
 
 def cross_entropy(outputs: Float[Array, "T k"], targets: Int[Array, " T"]) -> Float[Array, " T"]:
