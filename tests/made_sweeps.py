@@ -191,6 +191,8 @@ def _training(point, found):
         "best_validation_loss": _ratios(point),
         "diverged_at": [None if status == "ok" else 10 for _, status in found],
         "overflowed_at": [None] * count,
+        "status_at_start": ["ok"] * count,
+        "status_at_end": ["ok"] * count,
         "last_gradient_norm": [1.0] * count,
         "changed_share": [0.5] * count,
         "seconds": [1.0] * count,

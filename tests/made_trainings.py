@@ -36,6 +36,8 @@ def rows_of(updates_to_solve, *, errors=0.5, diverged_at=None, **point):
         "solved": solved,
         "updates_to_solve": pd.array(updates_to_solve, "float64"),
         "updates_made": [4000.0 if updates is None else updates for updates in updates_to_solve],
+        "status_at_start": "ok",
+        "status_at_end": "ok",
         "diverged_at": pd.array(diverged, "float64"),
         "overflowed_at": None,
         "last_gradient_norm": 1.0,

@@ -181,3 +181,9 @@ def test_every_length_has_a_panel_and_every_series_one_entry():
     figure = figures.loss_by_update(frames.course_frame(records))
     assert [axes.get_title("left") for axes in figure.axes] == ["$T=5$", "$T=7$"]
     assert [text.get_text() for text in figure.legends[0].texts] == ["elman", "lstm"]
+
+
+def test_records_from_before_a_column_was_measured_are_reported():
+    rows = rows_of([1000, None])
+    old = rows.drop(columns=["overflowed_at", "status_at_start", "status_at_end"])
+    pd.testing.assert_frame_equal(tables.summarise(old), tables.summarise(rows))

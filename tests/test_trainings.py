@@ -238,6 +238,16 @@ def test_a_loss_that_is_not_finite_ends_a_run_whose_gradients_are():
     assert (row["status"], row["diverged_at"], row["updates_made"]) == ("nonfinite", 3, 4)
 
 
+@pytest.mark.parametrize(("rounded", "standing"), [(True, "collapsed"), (False, "ok")])
+def test_a_gradient_of_zero_at_a_look_has_a_status_of_its_own(rounded, standing):
+    lost = look(2, 0.05)._replace(log_norms=np.array([0.0, -np.inf]))
+    run, shared = Run(BASE, 0, [look(0, 0.5), lost]), {"solved_below": 0.1, "baseline": None}
+    one = point(num_seeds=1, sequence_length=2)
+    (row,) = rows(training_result(one, [run], shared, lambda: rounded))
+    found = (row["status"], row["solved"], row["status_at_start"], row["status_at_end"])
+    assert found == ("ok", True, "ok", standing)
+
+
 def test_a_look_comes_back_from_json_to_the_bit():
     one = look(2, np.nan, loss=np.inf)._replace(log_norms=np.array([np.pi, -np.inf, 1e-300]))
     back = Look.from_json(json.loads(json.dumps(one.to_json())))

@@ -1,7 +1,7 @@
 """What a training run amounts to: the columns of a table, and its course as curves."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -149,19 +149,25 @@ class Run:
         return "nonfinite" if diverged else "ok"
 
 
-def training_result(point: Point, runs: Sequence[Run], shared: dict[str, Any]) -> Result:
+def training_result(
+    point: Point,
+    runs: Sequence[Run],
+    shared: dict[str, Any],
+    may_be_rounded: Callable[[], bool] = lambda: True,
+) -> Result:
     """The columns of a point whose networks have been trained.
 
     Args:
         point: the point.
         runs: of its networks, in their order.
         shared: the columns that they have in common, ``solved_below`` among them.
+        may_be_rounded: whether a gradient of 0 may be one that is only too small.
 
     Returns:
         The result; its curves are ``(num_seeds, looks, columns)``, the columns `COURSE`, then the
         gates named in the shared column ``gates``, then the lags. A run that ended early has NaN.
     """
-    rows = [_row(run, shared["solved_below"]) for run in runs]
+    rows = [_row(run, shared["solved_below"], may_be_rounded) for run in runs]
     each = {name: [row[name] for row in rows] for name in rows[0]}
     gates = list(runs[0].looks[0].saturation)
     width = len(COURSE) + len(gates) + point.sequence_length
@@ -173,9 +179,15 @@ def training_result(point: Point, runs: Sequence[Run], shared: dict[str, Any]) -
     return with_columns(point, shared | {"gates": " ".join(gates)}, each, course)
 
 
-def _row(run: Run, solved_below: float | None) -> dict[str, Any]:
+def _row(
+    run: Run, solved_below: float | None, may_be_rounded: Callable[[], bool]
+) -> dict[str, Any]:
     """The columns of one network."""
     first, last = run.looks[0], run.looks[-1]
+    begun, ended = (
+        statistics.status(look.log_norms, look.first_bad_step or None, may_be_rounded)
+        for look in (first, last)
+    )
     solved_at = run.solved_at(solved_below)
     losses = [look.numbers["validation_loss"] for look in run.looks]
     finite = [loss for loss in losses if np.isfinite(loss)]
@@ -194,7 +206,9 @@ def _row(run: Run, solved_below: float | None) -> dict[str, Any]:
         "changed_share": last.numbers["changed"] / updates if updates else None,
         **_gradient(first, "at_start"),
         **_gradient(last, "at_end"),
-        "verdict": statistics.verdict(first.log_norms),
+        "status_at_start": begun,
+        "status_at_end": ended,
+        "verdict": statistics.verdict(first.log_norms) if begun == "ok" else "undefined",
         "first_bad_step": last.first_bad_step or None,
         "seconds": training + watching,
         "seconds_watching": watching,

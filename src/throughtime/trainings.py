@@ -8,6 +8,7 @@ used its updates.
 """
 
 import contextlib
+import functools
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
@@ -20,7 +21,7 @@ from throughtime import checkpoints
 from throughtime.crews import Crew
 from throughtime.learned import Run, training_result
 from throughtime.points import InputError, Point
-from throughtime.programs import ProgramKey, kind_of, task_of
+from throughtime.programs import ProgramKey, kind_of, may_be_rounded, task_of
 from throughtime.results import Failure, Result
 from throughtime.sizes import size_columns
 
@@ -136,5 +137,6 @@ def _complete(key: ProgramKey, trained: dict[Point, list[Run]], num_lanes: int) 
             "baseline": task.baseline(point.sequence_length) if task.baseline else None,
             "solved_below": task.solved_below,
         }
-        results.append(training_result(point, runs, shared))
+        rounded = functools.partial(may_be_rounded, key, point.recurrent_scale == 0)
+        results.append(training_result(point, runs, shared, rounded))
     return results

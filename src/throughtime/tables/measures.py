@@ -11,6 +11,9 @@ import pandas as pd
 from throughtime.points import HEADLINES, PATHS
 from throughtime.statistics import share_interval
 
+LATER = ("overflowed_at", "status_at_start", "status_at_end")
+"""Columns that records made before they were measured lack."""
+
 
 class Measure(NamedTuple):
     """The columns of a diagnostic.
@@ -229,7 +232,7 @@ MEASURES = {
             "overflowed_at",
             "last_gradient_norm",
             "changed_share",
-            *(f"{name}_at_{when}" for name in _GRADIENT for when in ("start", "end")),
+            *(f"{name}_at_{when}" for name in (*_GRADIENT, "status") for when in ("start", "end")),
             "seconds_watching",
         ),
         more=_more_of_trainings,

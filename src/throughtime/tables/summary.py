@@ -13,7 +13,7 @@ import pandas as pd
 
 from throughtime import statistics
 from throughtime.names import unknown
-from throughtime.tables.measures import MEASURES, Measure, measure_of
+from throughtime.tables.measures import LATER, MEASURES, Measure, measure_of
 
 STATUSES = ("ok", "nonfinite", "overflow", "collapsed", "not_converged")
 AXES = ["cell", "recurrent_scale", "sequence_length"]
@@ -154,7 +154,7 @@ def told_numbers(values: pd.Series) -> pd.Series:
 def _checked(rows: pd.DataFrame, measure: Measure) -> pd.DataFrame:
     """The rows, list settings as text; rows that cannot be summarised truthfully are refused."""
     needed = [*AXES, *MEASURED, *measure.numbers, *measure.others]
-    if missing := [name for name in needed if name not in rows]:
+    if missing := [name for name in needed if name not in rows and name not in LATER]:
         raise ValueError(f"rows lack the columns {', '.join(missing)}.")
     for column, known in (("status", STATUSES), ("verdict", statistics.VERDICTS)):
         for name in set(rows[column]) - set(known):
