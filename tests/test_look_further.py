@@ -285,3 +285,17 @@ def test_float16_without_the_instructions_for_it_is_refused():
     )
     said = "float16 cannot be computed on this device (an x86 CPU needs F16C for it); use bfloat16"
     assert found.stdout.count(said) == 2, found.stderr
+
+
+@pytest.mark.filterwarnings("ignore:Using 'Module.sow:DeprecationWarning")
+def test_a_cell_that_keeps_what_it_saw_is_measured_as_without():
+    """`sow` makes a variable whose value is a tuple, and no part of the network."""
+
+    def act(self, a):
+        h = jnp.tanh(a)
+        self.sow(nnx.Intermediate, "seen", h)
+        return h
+
+    with pytest.warns(UserWarning, match="Odd writes to its seen as it steps"):
+        found = measure(made(act=act), INPUTS)
+    assert np.array_equal(found.log_norms, measure(made(), INPUTS).log_norms)

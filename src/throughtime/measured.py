@@ -38,7 +38,8 @@ class Measured(NamedTuple):
         first_bad_step: at which a state is not finite, 1 … T; None: nowhere.
         status: ok; nonfinite, a state, the loss or a single step's Jacobian left the float range;
             or collapsed, units saturate so far that a derivative was rounded to 0, and −inf stands
-            where the gradient is only too small. The numbers above hold where it is ok.
+            where the gradient is only too small, or there is none at lag 0 with which to compare.
+            The numbers above hold where it is ok.
     """
 
     log_norms: np.ndarray

@@ -183,7 +183,7 @@ def _calling(name: str, graphdef: nnx.GraphDef, state: PyTree, layout: Layout) -
         carry, output = pair_of(name, cell(layout.unpack(h), x))
         changed = [path for path, value in _held(cell).items() if value is not before.get(path)]
         for path in set(changed) - told:
-            warn(f"{name} changes its {path} as it steps; for measuring it stays as it was.")
+            warn(f"{name} writes to its {path} as it steps; for measuring it stays as it was.")
             told.add(path)
         leaves = jax.tree.leaves(carry)
         _check_carry(name, jax.tree.structure(carry), leaves, layout)
@@ -204,7 +204,7 @@ def _say_digits(name: str, coarse: Any, dtype: Any) -> None:
 def _held(cell: Any) -> dict[str, Any]:
     """All that a cell holds, by its path."""
     variables = nnx.to_flat_state(nnx.state(cell))
-    return {".".join(map(str, path)): variable[...] for path, variable in variables}
+    return {".".join(map(str, path)): variable.get_value() for path, variable in variables}
 
 
 def _check_carry(name: str, tree: Any, leaves: list[Any], layout: Layout) -> None:
