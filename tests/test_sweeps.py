@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from compiled import skip_what_does_not_compile
 from flax import nnx
 from made_results import rows
 
