@@ -82,7 +82,9 @@ def check_computable(dtype: str) -> None:
         return
     try:
         jax.jit(lambda x: x * x + 1).lower(jax.ShapeDtypeStruct((3,), dtype)).compile()
-    except jax.errors.JaxRuntimeError:
+    except jax.errors.JaxRuntimeError as error:
+        if "Failed to materialize symbols" not in str(error):
+            raise
         raise ValueError(
             "float16 cannot be computed on this device (an x86 CPU needs F16C for it); use "
             "bfloat16 or float32."
