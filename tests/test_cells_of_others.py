@@ -142,11 +142,11 @@ def test_integers_pass_every_float_type_unrounded(dtype, whole):
 
 def test_a_cell_is_measured_as_it_is_when_nothing_is_learned():
     cell = Noisy(nnx.Rngs(0))
-    with pytest.warns(UserWarning, match="deterministic|changes") as told:
+    with pytest.warns(UserWarning, match="deterministic|writes") as told:
         found = measure(cell, INPUTS)
     said = {str(each.message) for each in told}
     assert "Noisy is measured with deterministic=True, as after its eval()." in said
-    assert "Noisy changes its steps as it steps; for measuring it stays as it was." in said
+    assert "Noisy writes to its steps as it steps; for measuring it stays as it was." in said
     with pytest.warns(UserWarning, match="deterministic=True"):
         expected = measure(Rested(nnx.Rngs(0)), INPUTS)
     assert np.allclose(found.log_norms, expected.log_norms, rtol=0, atol=one_sum(T))

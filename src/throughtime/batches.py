@@ -45,7 +45,9 @@ def checked_batch(
         raise ValueError(f"inputs must be {form} with at least {steps}, not {tuple(inputs.shape)}.")
     inputs = batch
     lengths = None if lengths is None else _checked_lengths(lengths, inputs.shape, fewest)
-    inputs = jnp.asarray(inputs)
+    given, inputs = inputs.dtype, jnp.asarray(inputs)
+    if inputs.dtype != given:
+        warn(f"inputs of {given} are measured in {inputs.dtype}: jax_enable_x64 is not set.")
     if not isinstance(inputs, Tracer) and not isinstance(lengths, Tracer):
         _check_values(np.asarray(inputs), None if lengths is None else np.asarray(lengths))
     return inputs, lengths
@@ -54,7 +56,10 @@ def checked_batch(
 def _checked_lengths(lengths: Any, shape: tuple[int, ...], fewest: int) -> Int[Array, " B"]:
     """The lengths, if they are those of such a batch."""
     sentence = f"lengths must be {shape[0]} integers from {fewest} to {shape[1]}, "
-    found = jnp.asarray(lengths)
+    try:
+        found = jnp.asarray(lengths)
+    except (TypeError, ValueError):
+        raise TypeError(f"{sentence}not {lengths!r}.") from None
     if found.shape != shape[:1] or not jnp.issubdtype(found.dtype, jnp.integer):
         raise ValueError(f"{sentence}not {found.dtype}{list(found.shape)}.")
     if not isinstance(found, Tracer):

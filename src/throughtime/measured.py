@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import nnx
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int, PyTree
 
 from throughtime import statistics
@@ -37,7 +38,8 @@ class Measured(NamedTuple):
         first_bad_step: at which a state is not finite, 1 … T; None: nowhere.
         status: ok; nonfinite, a state, the loss or a single step's Jacobian left the float range;
             or collapsed, units saturate so far that a derivative was rounded to 0, and −inf stands
-            where the gradient is only too small. The numbers above hold where it is ok.
+            where the gradient is only too small, or there is none at lag 0 with which to compare.
+            The numbers above hold where it is ok.
     """
 
     log_norms: np.ndarray
@@ -69,9 +71,11 @@ def measure(cell: Any, inputs: Any, *, lengths: Any = None) -> Measured:
         What a sweep says of a network, as NumPy numbers. The carry is the cell's own at the start.
 
     Raises:
-        TypeError: if the cell is none, or the inputs are no array.
+        TypeError: if the cell is none, or the inputs are no array; or within `jax.jit`, `jax.vmap`
+            or `jax.grad`.
         ValueError: if the inputs are not such floats, not finite, have fewer than two steps, or not
-            as many numbers as the cell reads; or the lengths are none.
+            as many numbers as the cell reads; or the lengths are none, or the output of the cell is
+            not of floats.
     """
     batch, lengths = checked_batch(cell, inputs, lengths, fewest=2, may_be_one=True)
     num_sequences, num_steps = batch.shape[:2]
@@ -79,6 +83,11 @@ def measure(cell: Any, inputs: Any, *, lengths: Any = None) -> Measured:
         lengths = jnp.full(num_sequences, num_steps, jnp.int32)
     graphdef, state = nnx.split(cell)
     found = _measured(graphdef, state, aligned(batch, lengths), lengths)
+    if isinstance(found.loss, Tracer):
+        raise TypeError(
+            "measure returns NumPy numbers, and cannot be called within jit, vmap or grad; "
+            "watch_gradients and gradient_diagnostics can."
+        )
     curve = natural_logs(found.norms)[: int(lengths.max())]
     zero, inf = (None if int(lag) < 0 else int(lag) for lag in found.lost)
     bad = int(found.first_bad_step) or None
@@ -98,8 +107,11 @@ def measure(cell: Any, inputs: Any, *, lengths: Any = None) -> Measured:
 
 def _may_be_rounded(cell: Any, batch: Float[Array, "B T d"]) -> bool:
     """Whether a gradient that is 0 may be one that is only too small."""
-    step, h0, _ = as_step(cell, carry_of(cell, batch), dtype=batch.dtype)
-    return bool(may_be_rounded(step, h0, batch[0, 0]))
+    bridge = as_step(cell, carry_of(cell, batch), dtype=batch.dtype)
+    read = bridge.cut(batch[0, 0])
+    # A constant output, or one of the inputs alone, has no gradient by any state.
+    is_read = read.uses_nodes or read.uses_inputs[0]
+    return is_read and bool(may_be_rounded(bridge.step, bridge.h0, batch[0, 0]))
 
 
 @functools.partial(jax.jit, static_argnums=0)

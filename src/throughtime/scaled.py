@@ -11,6 +11,7 @@ the largest of its group by more than the float range (2^-126 in float32, 2^-102
 flushed to zero; it could not have changed the group's norm.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -58,12 +59,36 @@ def check_floats(name: str, array: Any) -> None:
 
     Raises:
         TypeError: if it is no array.
-        ValueError: if it is of another dtype than `FLOATS`.
+        ValueError: if it is of another dtype than `FLOATS`, or one that the device cannot compute.
     """
     if not isinstance(array, jax.Array | np.ndarray):
         raise TypeError(f"{name} must be an array, not a {type(array).__name__}.")
     if str(array.dtype) not in FLOATS:
         raise ValueError(f"{name} must be of {', '.join(FLOATS)}, not {array.dtype}.")
+    check_computable(str(array.dtype))
+
+
+@functools.cache
+def check_computable(dtype: str) -> None:
+    """Refuse float16 where XLA cannot compile it: on an x86 CPU without F16C, for one.
+
+    Args:
+        dtype: a name of `FLOATS`; that it can be computed is tried once.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    if dtype != "float16":
+        return
+    try:
+        jax.jit(lambda x: x * x + 1).lower(jax.ShapeDtypeStruct((3,), dtype)).compile()
+    except jax.errors.JaxRuntimeError as error:
+        if "Failed to materialize symbols" not in str(error):
+            raise
+        raise ValueError(
+            "float16 cannot be computed on this device (an x86 CPU needs F16C for it); use "
+            "bfloat16 or float32."
+        ) from None
 
 
 def _word(dtype) -> tuple[jnp.dtype, int, int]:

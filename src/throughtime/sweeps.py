@@ -40,7 +40,7 @@ from throughtime.programs import (
     validation_task_of,
 )
 from throughtime.results import Failure, Result, results_of
-from throughtime.scaled import at_least_float32
+from throughtime.scaled import at_least_float32, check_computable
 from throughtime.sizes import size_columns
 from throughtime.tasks import Task
 from throughtime.trainings import train_group
@@ -84,11 +84,11 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
         points: the points that would run in it.
 
     Returns:
-        A failure for each point whose cell or task or one of their options is unknown, whose
-        sequence is longer than the data or shorter than the task needs, or whose program would not
-        fit in memory.
+        A failure for each point whose cell, task, dtype or one of their options cannot be had,
+        whose sequence does not suit the data or task, or whose program would not fit in memory.
     """
     try:
+        check_computable(key.dtype)
         tasks = task_of(key), validation_task_of(key)
         _check_options(key)
         needed = memory_needed(key, 1)

@@ -6,7 +6,7 @@ given. A gradient by the state h_t needs y_t as a function of h_t, and a cell's 
 it. Its jaxpr does: cut where the new carry is complete, it leaves y_t = output(h_{t−1}, h_t, x_t).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ choices (rectifiers), whose derivatives are 0 where floats say so.
 
 NONE: Mapping[str, Callable] = MappingProxyType({})
 
-_CALLS = ("jit", "pjit", "closed_call")
+_CALLS = ("jit", "pjit", "closed_call", "remat2", "checkpoint")
 
 
 class Program(NamedTuple):
@@ -50,10 +50,7 @@ class Program(NamedTuple):
         Returns:
             Its outputs.
         """
-        jaxpr = self.traced.jaxpr
-        known = _given(self.traced, arguments)
-        _run(jaxpr.eqns, known, NONE)
-        return [_value(known, atom) for atom in jaxpr.outvars]
+        return _written_out(self.traced, NONE, arguments)
 
 
 def trace(function: Callable, *examples: Any, rules: Mapping[str, Callable] = NONE) -> Program:
@@ -75,12 +72,15 @@ def trace(function: Callable, *examples: Any, rules: Mapping[str, Callable] = NO
 
     counted = {name: counting(name) for name in rules}
 
-    def written_out(*arguments):
-        known = _given(traced, arguments)
-        _run(traced.jaxpr.eqns, known, counted)
-        return [_value(known, atom) for atom in traced.jaxpr.outvars]
+    written_out = jax.make_jaxpr(lambda *arguments: _written_out(traced, counted, arguments))
+    return Program(written_out(*examples), bool(used))
 
-    return Program(jax.make_jaxpr(written_out)(*examples), bool(used))
+
+def _written_out(traced: Any, rules: Mapping[str, Callable], arguments: Sequence[Any]) -> list[Any]:
+    """The outputs of a program, the equations of which are applied one by one."""
+    known = _given(traced, arguments)
+    _run(traced.jaxpr.eqns, known, rules)
+    return [_value(known, atom) for atom in traced.jaxpr.outvars]
 
 
 def _given(traced: jex.ClosedJaxpr, arguments: Sequence[Any]) -> dict[Any, Any]:
@@ -109,14 +109,42 @@ def _applied(equation: Any, values: list[Any], rules: Mapping[str, Callable]) ->
         return [rules[primitive.name](*values)]
     if primitive.name in _CALLS:
         inner = parameters.get("jaxpr", parameters.get("call_jaxpr"))
-        known = _given(inner, values)
-        _run(inner.jaxpr.eqns, known, rules)
-        return [_value(known, atom) for atom in inner.jaxpr.outvars]
+        closed = inner if isinstance(inner, jex.ClosedJaxpr) else jex.ClosedJaxpr(inner, ())
+        return _written_out(closed, rules, values)
+    if primitive.name in _BLOCKS and _meets(equation, frozenset(rules)):
+        return _BLOCKS[primitive.name](parameters, values, rules)
     bound = primitive.get_bind_params(parameters)
     functions, parameters = bound if isinstance(bound, tuple) else ((), bound)
     with equation.ctx.manager:
         found = primitive.bind(*functions, *values, **parameters)
     return found if primitive.multiple_results else [found]
+
+
+def _cond(parameters: Mapping[str, Any], values: list[Any], rules: Mapping[str, Callable]) -> Any:
+    """A choice between programs, with the rules in each."""
+    branches = [
+        lambda *arguments, branch=branch: _written_out(branch, rules, arguments)
+        for branch in parameters["branches"]
+    ]
+    return jax.lax.switch(values[0], branches, *values[1:])
+
+
+def _scan(parameters: Mapping[str, Any], values: list[Any], rules: Mapping[str, Callable]) -> Any:
+    """A loop of known length, with the rules in its body."""
+    first = parameters["num_consts"]
+    last = first + parameters["num_carry"]
+
+    def body(carry, xs):
+        outs = _written_out(parameters["jaxpr"], rules, (*values[:first], *carry, *xs))
+        return outs[: last - first], outs[last - first :]
+
+    named = {name: parameters[name] for name in ("length", "reverse", "unroll")}
+    carry, ys = jax.lax.scan(body, values[first:last], values[last:], **named)
+    return [*carry, *ys]
+
+
+_BLOCKS: Mapping[str, Callable] = MappingProxyType({"cond": _cond, "scan": _scan})
+"""Primitives that run programs of their own, and how they do so with rules."""
 
 
 class Cut(NamedTuple):
@@ -212,14 +240,36 @@ def saturates(program: Program, place: int) -> bool:
     reached = {jaxpr.invars[place]}
     for equation in jaxpr.eqns:
         if reached.intersection(filter(_is_variable, equation.invars)):
-            if _meets_saturation(equation):
+            if _meets(equation, SATURATING):
                 return True
             reached.update(equation.outvars)
     return False
 
 
-def _meets_saturation(equation: Any) -> bool:
-    """Whether an equation, or any in a program within it, saturates."""
+def _meets(equation: Any, names: frozenset[str]) -> bool:
+    """Whether an equation, or any in a program within it, has one of some primitives."""
     inner = jex.jaxprs_in_params(equation.params)
-    within = any(_meets_saturation(each) for jaxpr in inner for each in jaxpr.eqns)
-    return equation.primitive.name in SATURATING or within
+    within = any(_meets(each, names) for jaxpr in inner for each in jaxpr.eqns)
+    return equation.primitive.name in names or within
+
+
+def coarsest(program: Program) -> Any:
+    """The float dtype with the fewest digits in which a program computes anything.
+
+    Args:
+        program: any.
+
+    Returns:
+        The dtype; float64 where there are no floats.
+    """
+    found = [jnp.dtype(jnp.float64), *_floats(program.traced.jaxpr)]
+    return max(found, key=lambda dtype: float(jnp.finfo(dtype).eps))
+
+
+def _floats(jaxpr: Any) -> Iterator[Any]:
+    """The dtypes of all floats that the equations of a jaxpr make."""
+    for equation in jaxpr.eqns:
+        dtypes = (getattr(out.aval, "dtype", None) for out in equation.outvars)
+        yield from (each for each in dtypes if each and jnp.issubdtype(each, jnp.floating))
+        for inner in jex.jaxprs_in_params(equation.params):
+            yield from _floats(inner)

@@ -10,18 +10,22 @@ from: a forward pass and two backward passes over the batch, so that every 100th
 few hundredths of the training; `results/benchmark/watching.md` has the ratio.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from flax import nnx
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int, PyTree
 
 from throughtime.adjoints import pull_back
 from throughtime.batches import carry_of, checked_batch
-from throughtime.cells import CellStep, as_step, gate_values
+from throughtime.cells import CellStep, as_step, gate_values, output_shape
+from throughtime.cells.carries import cast
+from throughtime.cells.foreign import warn
 from throughtime.dynamics import Trajectory, aligned, first_true
 from throughtime.scaled import (
     Scaled,
@@ -92,8 +96,9 @@ def watch_gradients(
 
     Raises:
         TypeError: if the cell is none, or the inputs are no array.
-        ValueError: if ``older_than`` is below 1, the inputs are no such floats or not finite, or
-            the lengths are not B integers from 1 to T.
+        ValueError: if ``older_than`` is below 1, the inputs are no such floats or not finite, the
+            lengths are not B integers from 1 to T, the output of the cell is not of floats, or the
+            loss is not one real number.
 
     References:
         Pascanu, Mikolov, Bengio 2013, arXiv:1211.5063, eq. 4: the temporal components; Karpathy,
@@ -102,9 +107,10 @@ def watch_gradients(
     if older_than < 1:
         raise ValueError(f"older_than must be a lag of at least 1 step, not {older_than}.")
     inputs, lengths = checked_batch(cell, inputs, lengths)
+    output_shape(cell, inputs.shape[-1], inputs.dtype)  # refuses one without a gradient
     bridge = as_step(cell, carry_of(cell, inputs), dtype=inputs.dtype)
     runs = jax.vmap(bridge.follow)(inputs)
-    by_output = jax.grad(loss)(jax.vmap(bridge.outputs)(runs))
+    by_output = jax.grad(_scalar(loss))(jax.vmap(bridge.outputs)(runs))
     live = jnp.ones(inputs.shape[:2], bool)
     if lengths is not None:
         live = jnp.arange(inputs.shape[1], dtype=jnp.int32)[None] < lengths[:, None]
@@ -123,6 +129,19 @@ def watch_gradients(
         saturation=_saturation(cell, jax.vmap(jax.vmap(bridge.unravel))(previous), runs, live),
         first_bad_step=1 + first_true(~jnp.all(finite, axis=0)),
     )
+
+
+def _scalar(loss: Callable) -> Callable:
+    """The loss; a sentence if it is not one real number."""
+
+    def checked(outputs):
+        value = jnp.asarray(loss(outputs))
+        if value.ndim or not jnp.issubdtype(value.dtype, jnp.floating):
+            found = f"{value.dtype}{list(value.shape)}"
+            raise ValueError(f"the loss must return one real number, not {found}.")
+        return value
+
+    return checked
 
 
 def _aligned(bridge: CellStep, runs: Trajectory, by_output, lengths):
@@ -159,8 +178,13 @@ def _by_lag(adjoints: Scaled, by_output, is_apart: bool) -> Scaled:
 
 def _parameter_gradient(cell, bridge, adjoints: Scaled, runs, by_output, older_than: int):
     """‖G_k‖ by lag, and the sums of the G_k below the lag and from it on, flattened."""
-    graphdef, parameters, rest = nnx.split(cell, nnx.Param, ...)
-    theta, unflatten = ravel_pytree(parameters)
+    graphdef, parameters, rest = nnx.split(cell, nnx.All(nnx.Param, _is_learned), ...)
+    dtypes = [np.dtype(leaf.dtype) for leaf in jax.tree.leaves(parameters)]
+    if not dtypes:
+        warn(f"{type(cell).__name__} has no nnx.Param, and its parameter_norms are 0.")
+    # One vector has one dtype, and strict promotion finds none for two.
+    widest = functools.reduce(np.promote_types, dtypes) if dtypes else None
+    theta, unflatten = ravel_pytree(cast(parameters, widest))
 
     def at(theta) -> CellStep:
         # The cell is merged outside of the vmap: what it holds is the same for the whole batch.
@@ -184,6 +208,11 @@ def _parameter_gradient(cell, bridge, adjoints: Scaled, runs, by_output, older_t
     nothing = from_float(jnp.zeros_like(theta))
     (young, old), norms = jax.lax.scan(one_lag, (nothing, nothing), driven, reverse=True)
     return Scaled(norms.mantissa[::-1], norms.exponent[::-1]), young, old
+
+
+def _is_learned(path: Any, variable: Any) -> bool:
+    """Whether a parameter has a gradient; integers have none."""
+    return jnp.issubdtype(variable[...].dtype, jnp.floating)
 
 
 def _immediate(at: Callable, theta, adjoints: Scaled, by_output, before, after, xs) -> Scaled:

@@ -5,14 +5,15 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
 from jaxtyping import Array, Float, PyTree
 
 from throughtime.cells.activations import sigmoid, tanh
-from throughtime.cells.carries import Layout, cast, layout_of
-from throughtime.cells.foreign import check_cell, initial_carry, resting, warn
+from throughtime.cells.carries import Layout, cast, check_arrays, layout_of
+from throughtime.cells.foreign import check_cell, initial_carry, pair_of, resting, warn
 from throughtime.dynamics import Step, Trajectory, trajectory
-from throughtime.traced import NONE, Cut, Program, cut, trace
+from throughtime.traced import NONE, Cut, Program, coarsest, cut, trace
 
 EXACT: dict[str, Callable] = {"tanh": tanh, "logistic": sigmoid}
 """Primitives whose derivative autodiff rounds to 0 where they saturate, and the same without."""
@@ -141,6 +142,7 @@ def as_step(cell: Any, carry: PyTree | None = None, *, dtype=None, exact: bool =
     check_cell(cell)
     if carry is None:
         carry = initial_carry(cell)
+    check_arrays(type(cell).__name__, carry)
     carry = cast(carry, dtype)
     layout = layout_of(carry)
     if layout.without_gradient:
@@ -155,6 +157,7 @@ def as_step(cell: Any, carry: PyTree | None = None, *, dtype=None, exact: bool =
         if kind not in programs:
             state = jax.ShapeDtypeStruct(h0.shape, h0.dtype)
             programs[kind] = trace(call, state, x, rules=EXACT if exact else NONE)
+            _say_digits(type(cell).__name__, coarsest(programs[kind]), h0.dtype)
         return programs[kind]
 
     def both(h: Float[Array, " n"], x: Float[Array, " d"]) -> tuple[Array, Array]:
@@ -177,10 +180,10 @@ def _calling(name: str, graphdef: nnx.GraphDef, state: PyTree, layout: Layout) -
     def call(h: Float[Array, " n"], x: Float[Array, " d"]) -> list[Array]:
         cell = nnx.merge(graphdef, jax.tree.unflatten(tree, arrays))
         before = _held(cell)
-        carry, output = _pair(name, cell(layout.unpack(h), x))
+        carry, output = pair_of(name, cell(layout.unpack(h), x))
         changed = [path for path, value in _held(cell).items() if value is not before.get(path)]
         for path in set(changed) - told:
-            warn(f"{name} changes its {path} as it steps; for measuring it stays as it was.")
+            warn(f"{name} writes to its {path} as it steps; for measuring it stays as it was.")
             told.add(path)
         leaves = jax.tree.leaves(carry)
         _check_carry(name, jax.tree.structure(carry), leaves, layout)
@@ -189,26 +192,24 @@ def _calling(name: str, graphdef: nnx.GraphDef, state: PyTree, layout: Layout) -
     return call
 
 
-def _pair(name: str, returned: Any) -> tuple[PyTree, Array]:
-    """The carry and the output, if that is what a cell returned."""
-    is_pair = isinstance(returned, tuple) and len(returned) == 2
-    if not is_pair or not isinstance(returned[1], jax.Array):
-        raise TypeError(f"{name} must return (carry, output), the output one array.")
-    return returned
+def _say_digits(name: str, coarse: Any, dtype: Any) -> None:
+    """Say it where a cell computes with fewer digits than its carry has."""
+    if jnp.finfo(coarse).eps > jnp.finfo(dtype).eps:
+        warn(
+            f"{name} computes in {coarse} in places, although its carry is {dtype}: what is "
+            f"measured has the digits of {coarse}."
+        )
 
 
 def _held(cell: Any) -> dict[str, Any]:
     """All that a cell holds, by its path."""
-    leaves = jax.tree.leaves_with_path(nnx.state(cell))
-    return {_dotted(path).removesuffix(".value"): leaf for path, leaf in leaves}
-
-
-def _dotted(path: Any) -> str:
-    return jax.tree_util.keystr(path, simple=True, separator=".")
+    variables = nnx.to_flat_state(nnx.state(cell))
+    return {".".join(map(str, path)): variable.get_value() for path, variable in variables}
 
 
 def _check_carry(name: str, tree: Any, leaves: list[Any], layout: Layout) -> None:
     """Refuse a carry that is not like the one before the step."""
+    check_arrays(name, leaves)
     if tree != layout.tree:
         raise ValueError(f"{name} turns a carry {layout.tree} into {tree}; it must keep its parts.")
     for old, new in zip(layout.leaves, leaves, strict=True):

@@ -94,12 +94,29 @@ def layout_of(carry: PyTree) -> Layout:
                 f"the carry has a part of {leaf.dtype}; a state is real: carry the real and the "
                 "imaginary part."
             )
-    floats = [leaf.dtype for leaf in leaves if _is_float(leaf)]
+    floats = [leaf.dtype for leaf in leaves if _is_float(leaf) and math.prod(leaf.shape)]
     if not floats:
         found = ", ".join(str(leaf.dtype) for leaf in leaves) or "nothing"
         raise ValueError(f"a carry needs a part of floats to have gradients; this one is {found}.")
     widest = max(floats, key=lambda dtype: jnp.finfo(dtype).bits)
     return Layout(jax.tree.structure(carry), tuple(leaves), widest)
+
+
+def check_arrays(name: str, carry: PyTree) -> None:
+    """Refuse a carry of anything but arrays, before a dtype is asked of it.
+
+    Args:
+        name: of the cell.
+        carry: any pytree.
+
+    Raises:
+        TypeError: if a leaf is none.
+    """
+    for leaf in jax.tree.leaves(carry):
+        if not hasattr(leaf, "dtype"):
+            raise TypeError(
+                f"{name} carries a {type(leaf).__name__}; all parts of a carry must be arrays."
+            )
 
 
 def cast(tree: PyTree, dtype: Any) -> PyTree:

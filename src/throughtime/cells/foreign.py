@@ -6,10 +6,11 @@ import warnings
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from flax import nnx
-from jaxtyping import PyTree
+from jaxtyping import Array, PyTree
 
-from throughtime.cells.carries import cast, layout_of
+from throughtime.cells.carries import cast, check_arrays, layout_of
 from throughtime.draws import random_key
 
 
@@ -34,7 +35,8 @@ def check_cell(cell: Any) -> None:
         raise TypeError(
             f"{kind} is a flax.linen module, whose parameters lie outside of it; {instead}."
         )
-    if not callable(cell) or not hasattr(cell, "initialize_carry"):
+    is_cell = callable(cell) and hasattr(cell, "initialize_carry")
+    if not is_cell or not isinstance(cell, nnx.Module):
         raise TypeError(f"{kind} is no recurrent cell; {instead}.")
 
 
@@ -74,18 +76,60 @@ def output_shape(
         The shape ``(m,)`` and the dtype.
 
     Raises:
-        TypeError: as `initial_carry`.
+        TypeError: as `initial_carry`, or if the cell does not return a carry and one array.
+        ValueError: if the output is not of floats, or has no numbers.
     """
-    carry = cast(initial_carry(cell, in_features), dtype)
+    carry = initial_carry(cell, in_features)
+    check_arrays(type(cell).__name__, carry)
+    carry = cast(carry, dtype)
     size = cell.in_features if in_features is None else in_features
     graphdef, state = nnx.split(resting(cell))
     arrays, tree = jax.tree.flatten(cast(state, dtype))
     x = jax.ShapeDtypeStruct((size,), layout_of(carry).dtype)
 
     def output(carry, x):
-        return nnx.merge(graphdef, jax.tree.unflatten(tree, arrays))(carry, x)[1]
+        returned = nnx.merge(graphdef, jax.tree.unflatten(tree, arrays))(carry, x)
+        return pair_of(type(cell).__name__, returned)[1]
 
-    return jax.eval_shape(output, carry, x)
+    found = jax.eval_shape(output, carry, x)
+    check_output(type(cell).__name__, found)
+    return found
+
+
+def pair_of(name: str, returned: Any) -> tuple[PyTree, Array]:
+    """The carry and the output, if that is what a cell returned.
+
+    Args:
+        name: of the cell.
+        returned: anything.
+
+    Returns:
+        Both.
+
+    Raises:
+        TypeError: if it is something else.
+    """
+    is_pair = isinstance(returned, tuple) and len(returned) == 2
+    if not is_pair or not isinstance(returned[1], jax.Array):
+        raise TypeError(f"{name} must return (carry, output), the output one array.")
+    return returned
+
+
+def check_output(name: str, output: Any) -> None:
+    """Refuse an output that has no gradient.
+
+    Args:
+        name: of the cell.
+        output: an array, or its description.
+
+    Raises:
+        ValueError: if it is not of floats, or has no numbers.
+    """
+    if not jnp.issubdtype(output.dtype, jnp.floating) or 0 in output.shape:
+        raise ValueError(
+            f"{name} puts out {output.dtype}{list(output.shape)}; only an output of at least one "
+            "float has a gradient."
+        )
 
 
 def resting(cell: Any) -> Any:

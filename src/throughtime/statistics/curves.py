@@ -52,11 +52,13 @@ def status(
         may_be_rounded: asked where a gradient is exactly 0: whether rounding may have made it so.
 
     Returns:
-        ok; nonfinite; or collapsed, a gradient of 0 that is only too small for the floats.
+        ok; nonfinite; or collapsed, a gradient of 0 that is only too small for the floats, or none
+        at lag 0 with which to compare the others.
     """
     if first_bad_step is not None or not (log_norms < np.inf).all():
         return "nonfinite"
-    return "collapsed" if np.isneginf(log_norms).any() and may_be_rounded() else "ok"
+    zero = np.isneginf(log_norms)
+    return "collapsed" if zero[:1].any() or (zero.any() and may_be_rounded()) else "ok"
 
 
 class Horizon(NamedTuple):
