@@ -51,12 +51,13 @@ def test_a_sweep_gives_the_same_numbers_however_it_is_compiled(tmp_path):
 
 
 @pytest.mark.slow
-def test_saturated_flax_units_are_said_to_have_collapsed_and_ours_have_not(tmp_path):
-    """1 − tanh² is 0 where tanh is rounded to 1, and how it is rounded is the compiler's matter."""
+def test_saturated_units_keep_their_digits_in_flaxs_cells_as_in_ours(tmp_path):
+    """1 − tanh² is 0 where tanh is rounded to 1: plain backpropagation of Flax's cell has that."""
     point = ["task=noise", "recurrent_scale=15", "hidden_features=1"]
     flax = measured(tmp_path / "flax", users_flags(), "cell=flax_simple", *point)
     ours = measured(tmp_path / "ours", users_flags(), "cell=elman", *point)
-    assert set(flax["each"]["status"]) == {"collapsed"}
-    assert set(ours["each"]["status"]) == {"ok"}
-    assert np.isfinite(ours["curves"]).all()
+    for found in (flax, ours):
+        assert set(found["each"]["status"]) == {"ok"}
+        assert np.isfinite(found["curves"]).all()
+    assert None not in flax["each"]["first_zero_lag"]
     assert ours["curves"][:, 1].max() < -10

@@ -70,6 +70,7 @@ def test_runs_side_by_side_are_the_single_runs_and_reach_the_optimum():
         )
     v, w = (np.asarray(lanes.network.cell[name][...]) for name in ("input_weights", "loop_weight"))
     product = v[:, 0] * np.asarray(lanes.network.kernel)[:, 0, 0]
+    product = product * np.asarray(lanes.network.cell["output_weight"][...])
     assert np.allclose(w[:2], TRUTH["w"], rtol=1e-6)
     assert np.allclose(product[:2], 2 * TRUTH["v"], rtol=1e-6)
     assert w[2] == ONE.cell["loop_weight"][...]

@@ -57,7 +57,9 @@ def program(name):
         def forward(states, now):
             theta, move, xs = now
             states = jax.vmap(at(theta).step)(states, xs) + move
-            return states, jax.vmap(lambda h: hidden(unravel(h)))(states)
+            cell = nnx.merge(graphdef, unflatten(theta), rest)
+            weight = cell.output_weight[...] if name == "scalar" else 1.0
+            return states, weight * jax.vmap(lambda h: hidden(unravel(h)))(states)
 
         driven = (thetas, moves, jnp.swapaxes(inputs, 0, 1))
         outputs = jax.lax.scan(forward, jnp.tile(h0, (B, 1)), driven)[1]
