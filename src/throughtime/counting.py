@@ -20,7 +20,7 @@ from throughtime.scaled import (
 
 
 class Counts(NamedTuple):
-    """What happened to the gradient over the updates so far.
+    """Counts of what happened to the gradient over the updates so far.
 
     Attributes:
         updates: how many.
@@ -86,7 +86,7 @@ def counted(
 
 
 def all_finite(tree: PyTree) -> Bool[Array, ""]:
-    """Whether every number of a tree is finite; a norm that overflows says nothing of that.
+    """Tell whether every number of a tree is finite; a norm that overflows says nothing of that.
 
     Args:
         tree: of arrays; those that are neither real nor complex do not count.
@@ -151,7 +151,7 @@ def real_parts(tree: PyTree) -> list[Float[Array, "..."]]:
 
 
 def is_float(leaf: Any) -> bool:
-    """Whether a leaf of a tree is real or complex, and no integer, random key or placeholder.
+    """Tell whether a leaf of a tree is real or complex, and no integer, random key or placeholder.
 
     Args:
         leaf: an array or a number.
@@ -164,11 +164,11 @@ def is_float(leaf: Any) -> bool:
 
 
 def _differ(one: PyTree, other: PyTree) -> Bool[Array, ""]:
-    """Whether two trees of one structure differ in any number."""
+    """Tell whether two trees of one structure differ in any number."""
     pairs = zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True)
     return ~_all([jnp.all(a == b) for a, b in pairs if is_float(a)])
 
 
 def _all(flags: list[Bool[Array, ""]]) -> Bool[Array, ""]:
-    """Whether all flags of a list are true; those of an empty list are."""
+    """Tell whether all flags of a list are true; those of an empty list are."""
     return jnp.all(jnp.stack(flags)) if flags else jnp.asarray(True)

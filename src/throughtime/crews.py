@@ -297,7 +297,7 @@ def _place(folder: Path, run: Run) -> Path:
 
 
 def _description(run: Run) -> dict[str, Any]:
-    """What a kept run must agree with to be gone on with: of a file its content, not its name."""
+    """Description that a kept run must agree with to go on: of a file its content, not its name."""
     columns, options = run.point.columns(), run.point.task_options
     for name in [name for name, value in options if isinstance(value, DataFile)]:
         del columns[f"task_{name}"]

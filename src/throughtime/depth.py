@@ -32,7 +32,7 @@ class _Layer(NamedTuple):
         return held(self.cell.step)(h, jnp.concatenate([moves[None], x]))
 
     def outputs(self, previous, states, inputs):
-        """What it puts out at every step; while it rests, that of the carry it has."""
+        """Its outputs at every step; while it rests, that of the carry it has."""
         return jax.vmap(self.cell.output)(previous, states, inputs)
 
 
@@ -186,7 +186,7 @@ def _pulled(f: Callable, cotangents: Scaled, *points: Array) -> list[Scaled]:
 
 
 def _one_step_back(rows: Scaled) -> Scaled:
-    """What step t says of the state before it, told to that state; nothing follows the last."""
+    """Move what step t says of the state before it to that state; nothing follows the last."""
     return jax.tree.map(lambda x: jnp.concatenate([x[1:], jnp.zeros_like(x[:1])]), rows)
 
 

@@ -85,7 +85,7 @@ class DataFile:
         return said | {f"{name}_bytes": self.size, f"{name}_sha256": self.sha256}
 
     def content(self) -> dict[str, Any]:
-        """What of the file decides a number, for the key of a point.
+        """The part of the file that decides a number, for the key of a point.
 
         Returns:
             Size and hash; and the path if there are none.
@@ -123,7 +123,7 @@ def own_data(task: str, options: tuple[tuple[str, Any], ...]) -> DataFile | None
 
 @functools.cache
 def _folder(package: str) -> Path | None:
-    """Where a package is installed, found without importing it."""
+    """The folder of a package, found without importing it."""
     spec = importlib.util.find_spec(package)
     places = spec.submodule_search_locations if spec is not None else None
     return Path(places[0]) if places else None

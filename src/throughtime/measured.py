@@ -106,7 +106,7 @@ def measure(cell: Any, inputs: Any, *, lengths: Any = None) -> Measured:
 
 
 def _may_be_rounded(cell: Any, batch: Float[Array, "B T d"]) -> bool:
-    """Whether a gradient that is 0 may be one that is only too small."""
+    """Tell whether a gradient that is 0 may be one that is only too small."""
     bridge = as_step(cell, carry_of(cell, batch), dtype=batch.dtype)
     read = bridge.cut(batch[0, 0])
     # A constant output, or one of the inputs alone, has no gradient by any state.

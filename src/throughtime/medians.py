@@ -64,7 +64,7 @@ def median_curve(curves: pd.DataFrame, rows: pd.DataFrame) -> MedianCurve:
 
 
 def middle_and_band(curves: Float[np.ndarray, "T n"]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is drawn of several curves: at every lag the median and the band around it.
+    """The lines drawn of several curves: at every lag the median and the band around it.
 
     Args:
         curves: one in each column, of any unit.

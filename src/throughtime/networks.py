@@ -120,7 +120,7 @@ def _renamed(record: Record) -> Record:
 
 
 def _off(row: Record, known: Record, headline: str) -> float | None:
-    """How far a headline is from the one known; None where all numbers are the same."""
+    """Distance of a headline from the one known; None where all numbers are the same."""
     # As text, in which NaN is itself.
     if all(repr(row[name]) == repr(known[name]) for name in row if name not in COSTS):
         return None

@@ -73,7 +73,7 @@ def _edges(series: pd.DataFrame) -> list[tuple[np.ndarray, list[float]]]:
 
 
 def _is_gaussian(own: dict[Hashable, Any]) -> bool:
-    """Whether a network is a single layer of Gaussian weights, as all theory here has it."""
+    """Tell whether a network is a single layer of Gaussian weights, as all theory here has it."""
     layers, initializer = own.get("layers"), own.get("initializer")
     return (pd.isna(layers) or layers == 1) and (pd.isna(initializer) or initializer == "gaussian")
 

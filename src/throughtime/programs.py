@@ -196,7 +196,7 @@ def kind_of(key: ProgramKey) -> CellKind:
 
 @functools.cache
 def may_be_rounded(key: ProgramKey, is_silent: bool) -> bool:
-    """Whether a gradient of 0 may be one that is only too small for the floats.
+    """Tell whether a gradient of 0 may be one that is only too small for the floats.
 
     Args:
         key: the program.

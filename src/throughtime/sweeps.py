@@ -111,7 +111,7 @@ def refused(key: ProgramKey, points: Sequence[Point]) -> list[Failure]:
 
 
 def _unsaid(point: Point) -> str | None:
-    """What is wrong with an option of a training that is no part of its program, if anything."""
+    """Name the fault of an option of a training that is no part of its program, if anything."""
     if point.diagnostic != "training":
         return None
     options = dict(point.diagnostic_options)
@@ -291,7 +291,7 @@ def _measured(program: Program, points: list[Point]) -> list[Result]:
 
 
 def _may_be_rounded(key: ProgramKey, point: Point) -> bool:
-    """Whether a gradient of 0 at a point may be one that is only too small."""
+    """Tell whether a gradient of 0 at a point may be one that is only too small."""
     return may_be_rounded(key, point.recurrent_scale == 0)
 
 

@@ -98,7 +98,7 @@ def _run(equations: Sequence[Any], known: dict[Any, Any], rules: Mapping[str, Ca
 
 
 def _value(known: dict[Any, Any], atom: Any) -> Any:
-    """What a variable or a literal of a jaxpr stands for."""
+    """The value of a variable or a literal of a jaxpr."""
     return atom.val if isinstance(atom, jex.Literal) else known[atom]
 
 
@@ -199,12 +199,12 @@ def cut(program: Program) -> Cut:
 
 
 def _is_variable(atom: Any) -> bool:
-    """Whether an atom of a jaxpr is no literal."""
+    """Tell whether an atom of a jaxpr is no literal."""
     return isinstance(atom, jex.Var)
 
 
 def may_be_rounded(step: Step, h0: Float[Array, " n"], x: Float[Array, " d"]) -> Bool[Array, ""]:
-    """Whether a derivative by the state that is 0 in floats may be one that is only too small.
+    """Tell whether a derivative by the state that is 0 in floats may be one that is only too small.
 
     Not so where all that the step makes of its state is linear or chosen by a rectifier, nor where
     it does not depend on its state at all, as with weights of 0; that is looked at where units
@@ -227,7 +227,7 @@ def may_be_rounded(step: Step, h0: Float[Array, " n"], x: Float[Array, " d"]) ->
 
 
 def saturates(program: Program, place: int) -> bool:
-    """Whether derivatives by an input may be rounded to 0 without being 0.
+    """Tell whether derivatives by an input may be rounded to 0 without being 0.
 
     Args:
         program: any.
@@ -247,7 +247,7 @@ def saturates(program: Program, place: int) -> bool:
 
 
 def _meets(equation: Any, names: frozenset[str]) -> bool:
-    """Whether an equation, or any in a program within it, has one of some primitives."""
+    """Tell whether an equation, or any in a program within it, has one of some primitives."""
     inner = jex.jaxprs_in_params(equation.params)
     within = any(_meets(each, names) for jaxpr in inner for each in jaxpr.eqns)
     return equation.primitive.name in names or within

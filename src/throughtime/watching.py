@@ -211,7 +211,7 @@ def _parameter_gradient(cell, bridge, adjoints: Scaled, runs, by_output, older_t
 
 
 def _is_learned(path: Any, variable: Any) -> bool:
-    """Whether a parameter has a gradient; integers have none."""
+    """Tell whether a parameter has a gradient; integers have none."""
     return jnp.issubdtype(variable[...].dtype, jnp.floating)
 
 

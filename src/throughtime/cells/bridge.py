@@ -87,7 +87,7 @@ class CellStep:
         return self.cut(x)((before, x), jax.tree.leaves(self.unravel(after)))
 
     def is_apart(self, x: Float[Array, " d"]) -> bool:
-        """Whether the output of a step is made of nothing that the carry hands on.
+        """Tell whether the output of a step is made of nothing that the carry hands on.
 
         Its gradient is then no part of dL/dh_t, and stands beside it.
 

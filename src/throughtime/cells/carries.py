@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 
 class Leaf(NamedTuple):
-    """What is known of one array of a carry.
+    """Shape and dtype of one array of a carry.
 
     Attributes:
         shape: of it.
@@ -23,7 +23,7 @@ class Leaf(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """How a carry lies in a vector of floats, leaf after leaf.
+    """Places of the leaves of a carry in a vector of floats, one after the other.
 
     Floats are themselves. Integers, flags and random keys have no derivative, but decide what a
     cell does next: they are kept as their bytes, 0 … 255, which every float type holds exactly.
@@ -155,23 +155,23 @@ def hidden(carry: PyTree) -> Float[Array, "*B m"]:
 
 
 def _leaf(array: Array) -> Leaf:
-    """What is to be known of an array."""
+    """The description of an array."""
     impl = jax.random.key_impl(array) if _is_key(array) else None
     return Leaf(array.shape, array.dtype, impl)
 
 
 def _is_float(leaf: Any) -> bool:
-    """Whether an array, or its description, is of floats."""
+    """Tell whether an array, or its description, is of floats."""
     return jnp.issubdtype(leaf.dtype, jnp.floating)
 
 
 def _is_key(leaf: Any) -> bool:
-    """Whether it is of typed random keys."""
+    """Tell whether it is of typed random keys."""
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
 def _bytes(leaf: Array) -> Array:
-    """What has no derivative, as bytes."""
+    """The bytes of a leaf that has no derivative."""
     data = jax.random.key_data(leaf) if _is_key(leaf) else leaf
     whole = data.astype(jnp.uint8) if data.dtype == jnp.bool_ else data
     return jax.lax.bitcast_convert_type(whole, jnp.uint8)

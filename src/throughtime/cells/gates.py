@@ -178,7 +178,7 @@ def _opened_by(cell: Any, names: str, terms: list[Float[Array, "*B n"]]) -> dict
 
 
 def _is_gate(function: Callable) -> bool:
-    """Whether a function stays within 0 and 1 at both ends and between."""
+    """Tell whether a function stays within 0 and 1 at both ends and between."""
     sizes = np.concatenate([np.linspace(0, 10, 101), np.geomspace(10, 1e6, 31)])
     with jax.ensure_compile_time_eval():
         values = np.asarray(function(jnp.asarray(np.concatenate([-sizes, sizes]), jnp.float32)))

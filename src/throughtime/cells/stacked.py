@@ -144,7 +144,7 @@ def _where(moves: Array, moved: PyTree, old: PyTree) -> PyTree:
 
 
 def _width(cell: Any) -> int:
-    """How many numbers a cell puts out."""
+    """Number of outputs of a cell."""
     return output_shape(cell).shape[-1]
 
 

@@ -100,7 +100,7 @@ def exponent_errors(
 
 
 def _highest_of_the_lost(spectrum: LyapunovSpectrum) -> float:
-    """What an exponent of −inf may be at most: −inf, unless units saturate.
+    """Upper bound of an exponent of −inf: −inf, unless units saturate.
 
     Then it is the resolution of the dtype, where there is one: where the leading direction itself
     was rounded away nothing is known.

@@ -151,14 +151,14 @@ def _at_least(each: Scaled, least: float) -> Scaled:
 
 
 def _is_less(one: Scaled, other: Scaled) -> Bool[Array, "..."]:
-    """Where numbers >= 0 are less than others that are > 0, exactly."""
+    """Mark where numbers >= 0 are less than others that are > 0, exactly."""
     below = one.exponent < other.exponent
     level = (one.exponent == other.exponent) & (one.mantissa < other.mantissa)
     return (one.mantissa == 0) | below | level
 
 
 def _is_between(each: Scaled, low: int, high: int) -> Bool[Array, "..."]:
-    """Where the exponents lie between two bounds."""
+    """Mark where the exponents lie between two bounds."""
     return (each.exponent >= low) & (each.exponent <= high)
 
 

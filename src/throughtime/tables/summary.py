@@ -84,7 +84,7 @@ def point_columns(frame: pd.DataFrame) -> list[str]:
 
 
 def is_setting(name: str) -> bool:
-    """Whether a column says which point was measured: it is neither measured nor provenance.
+    """Tell whether a column says which point was measured: it is neither measured nor provenance.
 
     Args:
         name: of the column.
